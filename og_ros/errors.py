@@ -1,0 +1,43 @@
+"""The one error family of og_ros: every error names the thing and says what to do about it."""
+
+from __future__ import annotations
+
+
+class OgError(Exception):
+    """Base of every error that og_ros raises on purpose; a command prints it as one line and exits 2."""
+
+
+class AttestationError(OgError):
+    """A record that is malformed, out of bounds, or cannot be encoded."""
+
+
+class KeyFileError(OgError):
+    """A key file that is missing, unreadable, readable by others, or of another kind."""
+
+
+class SignatureError(AttestationError):
+    """A signature that does not verify; the message says why."""
+
+
+class RegistryError(OgError):
+    """A registry that is missing, malformed, or whose signatures do not hold."""
+
+
+class LogError(OgError):
+    """A log, checkpoint or proof that is malformed or does not hold."""
+
+
+class BagError(OgError):
+    """A recording that cannot be read; the message names the file."""
+
+
+class PolicyError(OgError):
+    """A policy file that is malformed; the message names the line."""
+
+
+class ModelError(OgError):
+    """A model file that cannot be loaded or that does not fit its adapter."""
+
+
+class ConfigError(OgError):
+    """A stage, node or pipeline configuration that is wrong; the message names the field."""
