@@ -9,9 +9,9 @@ from og_ros.log.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from og_ros.log.merkle import EMPTY_ROOT, MerkleTree, leaf_hash, node_hash, verify_consistency, verify_inclusion
 from og_ros.log.note import NoteSignature, SignedNote, VerifierKey, parse_note, sign_note
 from og_ros.log.proof import LogProof, format_proof, parse_proof, verify_proof
-from og_ros.log.rows import StoredCheckpoint
+from og_ros.log.rows import Leaf, StoredCheckpoint
 from og_ros.log.selfcheck import LedgerReport
-from og_ros.log.store import Leaf, Ledger
+from og_ros.log.store import Ledger
 from og_ros.log.tiles import TileReader, verify_tiles
 
 __all__ = [

@@ -10,6 +10,15 @@ from og_ros.log.tiles import WIDTH, Tile, encode_bundle
 
 
 @dataclass(frozen=True, slots=True)
+class Leaf:
+    """One entry of the ledger; ``received_ns`` is the wall time of its append (Unix, ns) and *not* in the tree."""
+
+    index: int
+    data: bytes
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredCheckpoint:
     """A checkpoint as the ledger keeps it; ``signed_ns`` (Unix time, ns) is the log's word and is not signed."""
 

@@ -97,6 +97,20 @@ def pending_wal(file: Path) -> bool:
         return False
 
 
+def settled_state(file: Path) -> tuple[int, int, int] | None:
+    """How a database without a writer looks (inode, bytes, ns of change), to notice a later one; None with a writer.
+
+    SQLite's ``immutable`` opening needs no file beside the database, but does not notice changes by itself.
+    """
+    if pending_wal(file):
+        return None
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def connect_writer(file: Path, create: bool = False) -> sqlite3.Connection:
     """Open for appending: WAL, every commit synced to the disk. Raises LogError."""
     with guarded(file, "open for writing"):
@@ -112,16 +126,18 @@ def connect_writer(file: Path, create: bool = False) -> sqlite3.Connection:
     return database
 
 
-def connect_reader(file: Path) -> sqlite3.Connection:
+def connect_reader(file: Path) -> tuple[sqlite3.Connection, tuple[int, int, int] | None]:
     """Open for reading without making a file: immutable when no write-ahead log is pending, else together with it.
 
+    Also returns the `settled_state` that it was opened in: once that changes, an immutable connection is out of date.
     Raises LogError, also when a pending write-ahead log lies in a directory where SQLite cannot read it.
     """
     if not file.is_file():
         raise LogError(f"{file}: there is no ledger here")
-    if not pending_wal(file):
+    state = settled_state(file)
+    if state is not None:
         with guarded(file, "open"):
-            return _connect(file, "mode=ro&immutable=1")
+            return _connect(file, "mode=ro&immutable=1"), state
     with guarded(file, "open with its write-ahead log (copy the whole ledger to a writable directory)"):
         database = _connect(file, "mode=ro")
         try:
@@ -129,17 +145,27 @@ def connect_reader(file: Path) -> sqlite3.Connection:
         except BaseException:
             database.close()
             raise
-    return database
+    return database, None
 
 
-def create_schema(database: sqlite3.Connection, origin: str, vkey: str, created_ns: int) -> None:
-    """Make all tables and triggers and the identity row in one transaction; a crash leaves an empty file."""
-    with transaction(database, "IMMEDIATE"):
-        for statement in SCHEMA.values():
-            database.execute(statement)
-        database.execute("INSERT INTO log VALUES (0, ?, ?, ?)", (origin, vkey, created_ns))
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
+def create_database(file: Path, origin: str, vkey: str, created_ns: int) -> None:
+    """Make the file with all tables and triggers and the identity row, in one transaction: a crash leaves it blank.
+
+    A blank file is taken up; raises LogError when anything else is there.
+    """
+    database = connect_writer(file, create=True)
+    try:
+        with guarded(file, "create the ledger"):
+            if not is_blank(database):
+                raise LogError(f"{file}: a ledger or other database is here already; open it instead")
+            with transaction(database, "IMMEDIATE"):
+                for statement in SCHEMA.values():
+                    database.execute(statement)
+                database.execute("INSERT INTO log VALUES (0, ?, ?, ?)", (origin, vkey, created_ns))
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                database.execute(f"PRAGMA user_version = {VERSION}")
+    finally:
+        database.close()
 
 
 def is_blank(database: sqlite3.Connection) -> bool:

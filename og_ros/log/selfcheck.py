@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections import deque
 from dataclasses import dataclass
@@ -12,9 +11,9 @@ from pathlib import Path
 from og_ros.errors import LogError
 from og_ros.log import schema
 from og_ros.log.checkpoint import Checkpoint, open_checkpoint
-from og_ros.log.note import MAX_NOTE_BYTES, VerifierKey
+from og_ros.log.note import VerifierKey
 from og_ros.log.rows import StoredCheckpoint, read_checkpoints, tile_content
-from og_ros.log.tiles import CHECKPOINT_FILE, WIDTH, Frontier, read_file, read_tile, tiles_of
+from og_ros.log.tiles import CHECKPOINT_FILE, WIDTH, Frontier, published, read_tile, tiles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ def check_ledger(database: sqlite3.Connection, file: Path, key: VerifierKey, ori
     The checkpoint file may be any checkpoint that the database has: a crash can leave the one before. Raises LogError
     naming the first thing that is wrong.
     """
-    published = _published(file.parent)  # before the snapshot: a writer at work may be ahead of it, never behind
+    raw = published(file.parent)  # before the snapshot: a writer at work may be ahead of it, never behind
     schema.check_schema(database, file)
     with schema.guarded(file, "verify"), schema.transaction(database, "DEFERRED"):
         outcome = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -50,16 +49,10 @@ def check_ledger(database: sqlite3.Connection, file: Path, key: VerifierKey, ori
         rows = read_checkpoints(database)
         heads = _check_checkpoints(file, rows, key, origin)
         frontier = _check_leaves(database, file, heads)
-        _check_published(file.parent, published, rows, key, origin)
+        _check_published(file.parent, raw, rows, key, origin)
         if heads:
             _check_tiles(database, file.parent, heads[-1].size)
     return LedgerReport(frontier.size, frontier.root(), len(heads), heads[-1] if heads else None)
-
-
-def _published(directory: Path) -> bytes | None:
-    if not os.path.lexists(directory / CHECKPOINT_FILE):
-        return None
-    return read_file(directory, CHECKPOINT_FILE, MAX_NOTE_BYTES)
 
 
 def _check_checkpoints(file: Path, rows: list[StoredCheckpoint], key: VerifierKey, origin: str) -> list[Checkpoint]:

@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -21,22 +19,13 @@ from og_ros.errors import LogError
 from og_ros.log import schema
 from og_ros.log.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
 from og_ros.log.merkle import consistency_path, inclusion_path, leaf_hash, range_root, root_of
-from og_ros.log.note import MAX_NOTE_BYTES, VerifierKey, parse_note
+from og_ros.log.note import VerifierKey, parse_note
 from og_ros.log.proof import format_proof
-from og_ros.log.rows import StoredCheckpoint, read_checkpoints, read_hashes, tile_content
+from og_ros.log.rows import Leaf, StoredCheckpoint, read_checkpoints, read_hashes, tile_content
 from og_ros.log.selfcheck import LedgerReport, check_ledger
 from og_ros.log.tile_writer import sync_directory, write_durably, write_tiles
-from og_ros.log.tiles import CHECKPOINT_FILE, HEIGHT, MAX_ENTRY, WIDTH, Frontier, Tile, read_file, tiles_of
+from og_ros.log.tiles import CHECKPOINT_FILE, HEIGHT, MAX_ENTRY, WIDTH, Frontier, Tile, published, tiles_of
 from og_ros.log.writer_lock import WriterLock
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One entry of the ledger; ``received_ns`` is the wall time of its append (Unix, ns) and *not* in the tree."""
-
-    index: int
-    data: bytes
-    received_ns: int
 
 
 class Ledger:
@@ -45,14 +34,20 @@ class Ledger:
     Methods raise LogError for every failure, of the disk too, and then nothing that was acknowledged before is lost.
     """
 
-    def __init__(self, directory: Path, database: sqlite3.Connection, key: Ed25519PrivateKey | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database: sqlite3.Connection,
+        key: Ed25519PrivateKey | None = None,
+        state: tuple[int, int, int] | None = None,
+    ) -> None:
         """Private: use `create` or `open`."""
         self.directory = directory
         self._file = directory / schema.DATABASE
         self._database = database
         self._key = key
         self._lock: WriterLock | None = None
-        self._immutable = key is None and not schema.pending_wal(self._file)
+        self._state = state
         self._mutex = threading.RLock()
         schema.check_schema(database, self._file)
         with schema.guarded(self._file, "read"):
@@ -79,16 +74,9 @@ class Ledger:
             raise LogError(f"{path}: cannot be made: {error.strerror}") from error
         lock = WriterLock(path)
         try:
-            database = schema.connect_writer(file, create=True)
-            try:
-                with schema.guarded(file, "create the ledger"):
-                    if not schema.is_blank(database):
-                        raise LogError(f"{file}: a ledger or other database is here already; open it instead")
-                    schema.create_schema(database, origin, verifier.format(), time.time_ns())
-                sync_directory(path)
-                sync_directory(path.absolute().parent)
-            finally:
-                database.close()
+            schema.create_database(file, origin, verifier.format(), time.time_ns())
+            sync_directory(path)
+            sync_directory(path.absolute().parent)
         except OSError as error:
             raise LogError(f"{path}: cannot be synced: {error.strerror}") from error
         finally:
@@ -107,9 +95,9 @@ class Ledger:
         if not file.is_file():
             raise LogError(f"{file}: there is no ledger here")
         if signing_key is None:
-            database = schema.connect_reader(file)
+            database, state = schema.connect_reader(file)
             try:
-                return cls(path, database, None)
+                return cls(path, database, None, state)
             except BaseException:
                 database.close()
                 raise
@@ -241,7 +229,12 @@ class Ledger:
         if trusted != self.key:
             raise LogError(f"{self._file}: is signed by {self.vkey}, not by the expected {trusted.format()}")
         with self._mutex:
-            return check_ledger(self._db(), self._file, trusted, self.origin)
+            try:
+                return check_ledger(self._db(), self._file, trusted, self.origin)
+            except LogError:
+                if not self._overtaken():
+                    raise
+                return check_ledger(self._db(), self._file, trusted, self.origin)
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -330,13 +323,16 @@ class Ledger:
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
+    def _overtaken(self) -> bool:
+        """Whether a reader took the file for immutable, and a writer came since."""
+        return self._state is not None and self._state != schema.settled_state(self._file)
+
     def _db(self) -> sqlite3.Connection:
-        """The connection; a reader that took the file for immutable opens it anew once a writer is at work."""
-        if self._immutable and schema.pending_wal(self._file):
-            database = schema.connect_reader(self._file)
+        """The connection; opened anew when a writer overtook it."""
+        if self._overtaken():
+            database, state = schema.connect_reader(self._file)
             self._database.close()
-            self._database = database
-            self._immutable = False
+            self._database, self._state = database, state
         return self._database
 
     def _at(self, size: int | None) -> int:
@@ -373,20 +369,15 @@ class Ledger:
             )
         return StoredCheckpoint(checkpoint.size, checkpoint.root, signed_ns, note)
 
-    def _published(self) -> bytes | None:
-        if not os.path.lexists(self.directory / CHECKPOINT_FILE):
-            return None
-        return read_file(self.directory, CHECKPOINT_FILE, MAX_NOTE_BYTES)
-
     def _publish(self, latest: StoredCheckpoint) -> None:
-        if self._published() != latest.note.encode():
+        if published(self.directory) != latest.note.encode():
             write_durably(self.directory / CHECKPOINT_FILE, latest.note.encode())
 
     def _recover(self) -> None:
         """After any stop: refuse a ledger behind its checkpoints, then bring tiles and checkpoint file up to it."""
         size = self.size
         rows = self.checkpoints()
-        raw = self._published()
+        raw = published(self.directory)
         heads = [parse_checkpoint(parse_note(row.note).text) for row in rows[-1:]]
         if raw is not None:
             heads.append(open_checkpoint(raw, self.key, self.origin))

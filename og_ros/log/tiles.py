@@ -6,6 +6,7 @@ bundle holds the entries of one level 0 tile. The directory and the log's verifi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -166,6 +167,13 @@ def read_file(directory: Path, path: str, limit: int) -> bytes:
     if len(data) > limit:
         raise LogError(f"{file}: is longer than {limit} bytes")
     return data
+
+
+def published(directory: Path) -> bytes | None:
+    """The checkpoint file as it is, not verified; None when there is none. Raises LogError."""
+    if not os.path.lexists(directory / CHECKPOINT_FILE):
+        return None
+    return read_file(directory, CHECKPOINT_FILE, MAX_NOTE_BYTES)
 
 
 def read_tile(directory: Path, tile: Tile) -> bytes:

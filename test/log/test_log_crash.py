@@ -6,12 +6,14 @@ import random
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
-from conftest import ORIGIN
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from og_ros.log import Ledger, open_checkpoint, verify_consistency, verify_tiles
+
+ORIGIN = "example.com/robot-7"
 
 WRITER = """
 import sys
@@ -69,5 +71,5 @@ def test_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, key: Ed25519Pr
             assert verify_tiles(directory, ledger.vkey) == heads[-1]
     assert len(acknowledged) > 100
     with Ledger.open(directory) as ledger:
-        for old, new in zip(heads, heads[1:], strict=False):
+        for old, new in pairwise(heads):
             verify_consistency(old.size, new.size, ledger.consistency_proof(old.size, new.size), old.root, new.root)

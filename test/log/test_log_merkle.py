@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from hashlib import sha256
 
 import pytest
@@ -216,10 +217,8 @@ def test_verifiers_raise_nothing_but_log_errors(a: int, b: int, path: list[bytes
         lambda: verify_inclusion(bytes(32), a, b, path, root),
         lambda: verify_consistency(a, b, path, bytes(32), root),
     ):
-        try:
+        with contextlib.suppress(LogError):
             check()
-        except LogError:
-            pass
 
 
 def test_pymerkle_agrees() -> None:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ORIGIN
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from og_ros.errors import LogError
 from og_ros.log import Checkpoint, Ledger, TileReader, leaf_hash, sign_checkpoint, verify_tiles
 from og_ros.log.schema import SCHEMA
+
+ORIGIN = "example.com/robot-7"
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,14 +49,10 @@ def test_bundles_round_trip(entries: list[bytes]) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_is_a_log_error_or_round_trips(noise: bytes) -> None:
-    try:
+    with contextlib.suppress(LogError):
         assert encode_bundle(decode_bundle(noise)) == noise
-    except LogError:
-        pass
-    try:
+    with contextlib.suppress(LogError):
         assert b"".join(split_hashes(noise)) == noise
-    except LogError:
-        pass
 
 
 def test_bounds_of_a_bundle() -> None:
