@@ -1,0 +1,55 @@
+"""The digest rule: one digest for a message, whichever middleware carried it and whichever recorder stored it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Protocol
+
+from og_ros.errors import AttestationError
+
+ENCAPSULATION_SIZE: Final = 4
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class _Hash(Protocol):
+    def update(self, data: memoryview | bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+def _new(algorithm: str) -> _Hash:
+    if algorithm == "sha256":
+        return hashlib.sha256()
+    if algorithm == "blake3":
+        try:
+            from blake3 import blake3  # type: ignore[import-not-found,unused-ignore]
+        except ImportError as error:
+            raise AttestationError("digest algorithm 'blake3' needs the PyPI package blake3") from error
+        return blake3()  # type: ignore[no-any-return,unused-ignore]
+    raise AttestationError(f"digest algorithm {algorithm!r} is not known; use 'sha256' or 'blake3'")
+
+
+def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -> bytes:
+    """Return the 32-byte digest of a message's CDR payload.
+
+    The hash covers the 4-byte encapsulation header with its two options bytes taken as zero, then the body,
+    zero-padded at its end to a multiple of 4 bytes. The options bytes carry the padding's length in XCDR2 and
+    middlewares pad a payload to 4 bytes on the wire (75 bytes sent arrive as 76), so neither may count
+    (OMG DDS-XTypes 1.3, 7.6.3.1.2). The GIL is released while a large message is hashed.
+
+    Raises AttestationError for a payload shorter than its encapsulation header or an unknown algorithm.
+    """
+    view = memoryview(message)
+    if view.nbytes < ENCAPSULATION_SIZE:
+        raise AttestationError(f"a CDR payload has at least 4 bytes; this one has {view.nbytes}")
+    state = _new(algorithm)
+    state.update(bytes(view[:2]) + b"\0\0")
+    state.update(view[4:])
+    padding = _PADDING[view.nbytes % 4]
+    if padding:
+        state.update(padding)
+    return state.digest()
+
+
+def covered_size(message: bytes | bytearray | memoryview) -> int:
+    """Return how many bytes the digest of a CDR payload covers: its length, rounded up to a multiple of 4."""
+    return (memoryview(message).nbytes + 3) & ~3

@@ -1,0 +1,123 @@
+"""Key files: PEM private keys that only their owner may read, public keys, and key ids."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from og_ros.attest.statement import Algorithm
+from og_ros.errors import KeyFileError
+
+PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+
+def generate(algorithm: Algorithm = Algorithm.ES256) -> PrivateKey:
+    """Make a private key: P-256 for ES256, Ed25519 for EdDSA."""
+    if algorithm == Algorithm.EDDSA:
+        return ed25519.Ed25519PrivateKey.generate()
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def algorithm_of(key: PrivateKey | PublicKey) -> Algorithm:
+    """Return the one algorithm that a key signs with; raises KeyFileError for a curve that og_ros does not use."""
+    if isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
+        return Algorithm.EDDSA
+    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)) and key.curve.name == "secp256r1":
+        return Algorithm.ES256
+    raise KeyFileError("a key must be P-256 (ES256) or Ed25519 (EdDSA)")
+
+
+def spki(key: PublicKey) -> bytes:
+    """Return a public key's SubjectPublicKeyInfo (DER)."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_id(key: PublicKey) -> bytes:
+    """Return the 32-byte id of a public key: SHA-256 of its SubjectPublicKeyInfo (DER)."""
+    return hashlib.sha256(spki(key)).digest()
+
+
+def save_private(key: PrivateKey, path: Path) -> None:
+    """Write a private key as PKCS#8 PEM with mode 0600, durably; an existing file raises KeyFileError."""
+    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError as error:
+        raise KeyFileError(f"{path} exists already; a key is never overwritten") from error
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
+
+
+def load_private(path: Path) -> PrivateKey:
+    """Read a private key that only its owner can read.
+
+    Raises KeyFileError when the file is missing, readable or writable by group or others, owned by another user
+    (other than root), or holds no P-256 or Ed25519 key.
+    """
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            data = file.read(16_384)
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"{path} is not a regular file")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise KeyFileError(f"{path} has mode {mode:04o}, so others can use the key: chmod 600 {path}")
+    if status.st_uid not in (0, os.geteuid()):
+        raise KeyFileError(f"{path} belongs to user {status.st_uid}; a key must belong to the user that signs with it")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{path} holds no private key in unencrypted PEM") from error
+    if not isinstance(key, (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
+        raise KeyFileError(f"{path}: a key must be P-256 (ES256) or Ed25519 (EdDSA)")
+    algorithm_of(key)
+    return key
+
+
+def public_pem(key: PublicKey) -> str:
+    """Return a public key as PEM text."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def parse_public(pem: str | bytes, name: str = "public key") -> PublicKey:
+    """Read a public key from PEM text; raises KeyFileError, naming `name`, when it holds no P-256 or Ed25519 key."""
+    try:
+        key = load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"{name} is no public key in PEM") from error
+    if not isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
+        raise KeyFileError(f"{name}: a key must be P-256 (ES256) or Ed25519 (EdDSA)")
+    algorithm_of(key)
+    return key
+
+
+def load_public(path: Path) -> PublicKey:
+    """Read a public key from a PEM file (at most 16 KiB)."""
+    try:
+        with open(path, "rb") as file:
+            return parse_public(file.read(16_384), str(path))
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""The og-ros command line: one file a verb, no logic of its own."""

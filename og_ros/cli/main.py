@@ -1,0 +1,65 @@
+"""The og-ros command: finds the verb, runs it, turns an OgError into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from og_ros import __version__
+from og_ros.errors import OgError
+
+HOLDS: Final = 0
+VIOLATIONS: Final = 1
+COULD_NOT_CHECK: Final = 2
+
+# One module a verb, in the order that --help shows them. Each has add_parser(subparsers) and run(args) -> exit code.
+VERBS: Final = (
+    "demo", "audit", "trace", "record", "replay", "attestation", "registry", "keys", "log", "doctor",
+)  # fmt: skip
+
+DESCRIPTION: Final = """\
+Accountable robot AI: attest every model inference, join them into decision chains, audit them offline.
+
+  og-ros demo                     a robot, three attested models, an auditor and a recorder; then an audit of its bag
+  og-ros audit BAG --registry D   check a recording: every signature, digest, link and certificate in it
+  og-ros trace BAG --topic T      the chain from one command back to the camera frame it came from
+"""
+EPILOG: Final = "Exit codes: 0 it holds, 1 violations were found, 2 it could not be checked. `og-ros VERB --help` teaches a verb."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with every verb."""
+    parser = argparse.ArgumentParser(
+        prog="og-ros", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"og-ros {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in VERBS:
+        importlib.import_module(f"og_ros.cli.{verb}").add_parser(subparsers)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code."""
+    args = build_parser().parse_args(arguments)
+    try:
+        code: int = importlib.import_module(f"og_ros.cli.{args.verb}").run(args)
+        sys.stdout.flush()
+        return code
+    except OgError as error:
+        print(f"og-ros {args.verb}: {error}", file=sys.stderr)
+        return COULD_NOT_CHECK
+    except KeyboardInterrupt:
+        print(f"og-ros {args.verb}: interrupted", file=sys.stderr)
+        return COULD_NOT_CHECK
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_CHECK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

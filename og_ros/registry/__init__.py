@@ -1,0 +1,1 @@
+"""Which models and which keys are certified, by whom, since when, revoked when."""
