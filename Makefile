@@ -1,0 +1,44 @@
+# Each target does the set-up that it needs. PYTHON chooses the interpreter that .venv is made of, CPython 3.10 to 3.13.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := robot,ros,ros-build,blake3,bench,dev
+# What a wheel build reads; an edit to any other file is live without one.
+PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
+  $(wildcard cmake/* msg/*.msg config/* launch/*)
+
+.PHONY: setup demo test lint bench launch-deps clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/bin/pip:
+	tools/make_venv $(PYTHON) $(VENV)
+
+# ROS comes first: setup.py builds og_ros.msg against it.
+$(VENV)/.dependencies: requirements/constraints.txt pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/python tools/requirements.py $(EXTRAS) | $(BIN)/pip install --quiet -c requirements/constraints.txt -r /dev/stdin
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
+	OG_ROS_WITH_MSGS=1 $(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/og-ros demo
+
+test: setup launch-deps
+	$(BIN)/python -m pytest $(TESTARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/og-ros bench
+
+# ROS launch for the launch tests; those tests skip themselves, with this reason, when it cannot be had.
+launch-deps: setup
+	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
+
+clean:
+	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/*.so .pytest_cache .mypy_cache .ruff_cache
