@@ -96,14 +96,14 @@ def decode(data: bytes) -> Statement:
 
 
 def strict_loads(data: bytes) -> Any:
-    """Decode one CBOR item; duplicate keys, indefinite lengths, deep nesting or trailing bytes raise AttestationError."""
+    """Decode one CBOR item; duplicate keys, indefinite lengths, deep nesting, trailing bytes raise AttestationError."""
     stream = io.BytesIO(data)
     try:
         decoder = cbor2.CBORDecoder(stream, max_depth=_MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
         tree = decoder.decode()
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise AttestationError(f"malformed CBOR: {error}") from error
-    except Exception as error:  # tags carry arbitrary semantic decoders (dates, addresses …), which raise what they like
+    except Exception as error:  # a tag (date, address, ...) has its own decoder, which raises what it likes
         raise AttestationError(f"malformed CBOR: {type(error).__name__}: {error}") from error
     if stream.tell() != len(data):
         raise AttestationError("CBOR with bytes after its end")

@@ -28,7 +28,8 @@ Accountable robot AI: attest every model inference, join them into decision chai
   og-ros audit BAG --registry D   check a recording: every signature, digest, link and certificate in it
   og-ros trace BAG --topic T      the chain from one command back to the camera frame it came from
 """
-EPILOG: Final = "Exit codes: 0 it holds, 1 violations were found, 2 it could not be checked. `og-ros VERB --help` teaches a verb."
+EPILOG: Final = """\
+Exit codes: 0 it holds, 1 violations were found, 2 it could not be checked. `og-ros VERB --help` teaches a verb."""
 
 
 def build_parser() -> argparse.ArgumentParser:
