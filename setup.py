@@ -1,7 +1,8 @@
 """Builds og_ros three ways: with pip beside ROS, with pip without ROS (core and auditor), and with colcon.
 
 Metadata is in pyproject.toml. This file adds what setuptools does not know: the ROS interfaces that CMake makes from
-msg/, and the folders of an ament package. OG_ROS_WITH_MSGS=0 leaves the interfaces out, =1 makes their absence an error.
+msg/, and the folders of an ament package. OG_ROS_WITH_MSGS=0 leaves the interfaces out; =1 makes it an error if they
+cannot be built.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def wanted_ros():
         raise SystemExit(f"OG_ROS_WITH_MSGS must be 0 or 1, not {wish!r}")
     ros = find_ros() if wish != "0" else None
     if ros is None and wish == "1":
-        raise SystemExit("OG_ROS_WITH_MSGS=1, but there is no rosidl_default_generators: source ROS, or pip install og_ros[ros]")
+        raise SystemExit("OG_ROS_WITH_MSGS=1 but no rosidl_default_generators: source ROS, or install the extra ros-build")
     return ros
 
 
@@ -75,7 +76,7 @@ class BuildMessages(Command):
         data_files = self.distribution.data_files
         data_files.append((f"lib/{NAME}", self.write_executables()))
         if ROS is None:
-            print("og_ros messages: no ROS environment (rosidl_default_generators); building the core and the auditor only")
+            print("og_ros messages: no ROS here (rosidl_default_generators); building the core and the auditor without them")
             return
         try:
             tree = build_messages(ROOT, Path(self.build_base), ROS)
@@ -126,7 +127,7 @@ class BuildMessages(Command):
 
 
 def installed(path):
-    """Whether a file of CMake's install tree belongs into the prefix as it is: Python is merged, colcon writes its own hooks."""
+    """Whether a file of CMake's install tree goes to the prefix as it is: Python is merged, and colcon writes the hooks."""
     hooks = path.parent.name == "environment" or path.name.startswith("local_setup.") or path.suffix == ".dsv"
     return "site-packages" not in path.parts and "dist-packages" not in path.parts and not (
         hooks or path.parent.name == "parent_prefix_path"

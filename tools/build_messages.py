@@ -46,9 +46,8 @@ def find_ros() -> RosEnvironment | None:
     ]
     candidates = [(Path(sys.prefix), Path(sys.executable))]
     active = os.environ.get("VIRTUAL_ENV")
-    if active and Path(active).resolve() != Path(sys.prefix).resolve():
-        if Path(active, "lib", f"python{sysconfig.get_python_version()}").is_dir():
-            candidates.append((Path(active), Path(active, "bin", "python")))
+    if active and Path(active, "lib", f"python{sysconfig.get_python_version()}").is_dir():
+        candidates.append((Path(active), Path(active, "bin", "python")))
     for prefix, python in candidates:
         prefixes = tuple(dict.fromkeys([*sourced, prefix]))
         if any((entry / GENERATORS).is_file() for entry in prefixes):
@@ -95,7 +94,8 @@ def _digest(source: Path, ros: RosEnvironment) -> str:
     """What a build depends on: our inputs, and the generators' versions in the ROS environment."""
     inputs = [path for pattern in INPUTS for path in sorted(source.glob(pattern))]
     for prefix in ros.prefixes:
-        inputs += sorted(prefix.glob("share/rosidl_*/package.xml")) + [prefix / "share/builtin_interfaces/package.xml"]
+        inputs += sorted(prefix.glob("share/rosidl_*/package.xml"))
+        inputs.append(prefix / "share/builtin_interfaces/package.xml")
     digest = hashlib.sha256(f"{sys.version} {ros}".encode())
     for path in filter(Path.is_file, inputs):
         digest.update(f"\0{path}\0".encode() + path.read_bytes())

@@ -1,4 +1,4 @@
-"""Writes requirements/constraints.txt: the exact resolution of og_ros' extras for each Python version named as argument.
+"""Writes requirements/constraints.txt: the exact resolution of og_ros and its extras for each Python that is named.
 
     python tools/lock_requirements.py python3.10 python3.11 python3.12 python3.13
 """
@@ -10,8 +10,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "constraints.txt"

@@ -1,4 +1,4 @@
-"""Prints the requirements of og_ros with the extras named as one argument, for pip install -r: requirements.py ros,dev."""
+"""Prints what og_ros and some extras require, for pip install -r: requirements.py ros,dev."""
 
 from __future__ import annotations
 
