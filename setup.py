@@ -50,7 +50,7 @@ def wanted_ros():
         raise SystemExit(f"OG_ROS_WITH_MSGS must be 0 or 1, not {wish!r}")
     ros = find_ros() if wish != "0" else None
     if ros is None and wish == "1":
-        raise SystemExit("OG_ROS_WITH_MSGS=1 but no rosidl_default_generators: source ROS, or install the extra ros-build")
+        raise SystemExit("OG_ROS_WITH_MSGS=1 without rosidl_default_generators: source ROS, or install extra ros-build")
     return ros
 
 
@@ -76,7 +76,8 @@ class BuildMessages(Command):
         data_files = self.distribution.data_files
         data_files.append((f"lib/{NAME}", self.write_executables()))
         if ROS is None:
-            print("og_ros messages: no ROS here (rosidl_default_generators); building the core and the auditor without them")
+            note = "og_ros messages: no ROS here (rosidl_default_generators); the core and the auditor only"
+            print(note, file=sys.stderr)
             return
         try:
             tree = build_messages(ROOT, Path(self.build_base), ROS)
@@ -127,7 +128,7 @@ class BuildMessages(Command):
 
 
 def installed(path):
-    """Whether a file of CMake's install tree goes to the prefix as it is: Python is merged, and colcon writes the hooks."""
+    """Whether a file of CMake's install tree goes to the prefix as it is: Python is merged, colcon writes the hooks."""
     hooks = path.parent.name == "environment" or path.name.startswith("local_setup.") or path.suffix == ".dsv"
     return "site-packages" not in path.parts and "dist-packages" not in path.parts and not (
         hooks or path.parent.name == "parent_prefix_path"
@@ -151,6 +152,13 @@ class Develop(develop):
 
 class OgDistribution(Distribution):
     """A distribution that has extension modules if it has interfaces."""
+
+    def parse_config_files(self, *args, **kwargs):
+        """Leaves literals only: colcon reads the metadata back with ast.literal_eval()."""
+        super().parse_config_files(*args, **kwargs)
+        for owner in (self, self.metadata):
+            if owner.python_requires is not None:
+                owner.python_requires = str(owner.python_requires)
 
     def has_ext_modules(self):
         return ROS is not None or super().has_ext_modules()

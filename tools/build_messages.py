@@ -44,7 +44,8 @@ def find_ros() -> RosEnvironment | None:
         for entry in os.environ.get(variable, "").split(os.pathsep)
         if entry
     ]
-    candidates = [(Path(sys.prefix), Path(sys.executable))]
+    python = Path(sys.executable)
+    candidates = [(python.parent.parent, python)]  # not sys.prefix: colcon overrides it
     active = os.environ.get("VIRTUAL_ENV")
     if active and Path(active, "lib", f"python{sysconfig.get_python_version()}").is_dir():
         candidates.append((Path(active), Path(active, "bin", "python")))
@@ -75,7 +76,6 @@ def build_messages(source: Path, build_base: Path, ros: RosEnvironment) -> Path:
         *(("-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}") if ninja else ()),
         f"-DCMAKE_INSTALL_PREFIX={install.resolve()}",
         f"-DPython3_EXECUTABLE={ros.python}",
-        "-DPython3_FIND_VIRTUALENV=ONLY" if sys.prefix != sys.base_prefix else "-DPython3_FIND_STRATEGY=LOCATION",
         "-DBUILD_TESTING=OFF",
     ]
     install_step = [cmake, "--build", str(home / "cmake"), "--target", "install", "--parallel"]
@@ -112,11 +112,14 @@ def _tool(name: str, ros: RosEnvironment) -> str | None:
 
 
 def _environment(ros: RosEnvironment) -> dict[str, str]:
-    """The environment of the code generators: ROS on its paths, and none of pip's build isolation."""
+    """The environment of the code generators: ROS on its paths, and the interpreter as it is installed.
+
+    pip's build isolation and colcon's prefix override each put a folder with a sitecustomize.py on PYTHONPATH.
+    """
     env = dict(os.environ)
-    python_path = [p for p in env.pop("PYTHONPATH", "").split(os.pathsep) if p and "pip-build-env-" not in p]
-    if python_path:
-        env["PYTHONPATH"] = os.pathsep.join(python_path)
+    entries = filter(None, env.pop("PYTHONPATH", "").split(os.pathsep))
+    if kept := [entry for entry in entries if not Path(entry, "sitecustomize.py").is_file()]:
+        env["PYTHONPATH"] = os.pathsep.join(kept)
     env["PATH"] = os.pathsep.join([str(ros.python.parent), env.get("PATH", os.defpath)])
     prefixes = os.pathsep.join(map(str, ros.prefixes))
     env["AMENT_PREFIX_PATH"] = prefixes

@@ -1,7 +1,7 @@
 """Fetches ROS launch for the tests: fetch_ros_launch.py FOLDER puts the pure-Python packages there, once.
 
 PyPI has ROS 2 Jazzy's launch, launch_ros and launch_testing only inside NVIDIA's isaacsim-ros2 wheel. The folders named
-below are Open Robotics' own, under Apache-2.0; nothing else of that wheel is kept. Exits 2, with one line, if it cannot.
+below are Open Robotics' own, under Apache-2.0; nothing else of that wheel is kept. Exits 2 with one line if it cannot.
 """
 
 from __future__ import annotations
