@@ -16,7 +16,7 @@ $(VENV)/bin/pip:
 
 # ROS comes first: setup.py builds og_ros.msg against it.
 $(VENV)/.dependencies: requirements/constraints.txt pyproject.toml | $(VENV)/bin/pip
-	$(BIN)/python tools/requirements.py $(EXTRAS) | $(BIN)/pip install --quiet -c requirements/constraints.txt -r /dev/stdin
+	$(BIN)/python tools/requirements.py $(EXTRAS) | $(BIN)/pip install --quiet --use-pep517 -c requirements/constraints.txt -r /dev/stdin
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
