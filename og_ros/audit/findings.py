@@ -1,0 +1,116 @@
+"""Findings: what an audit can find, how severe each kind is, and what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+
+class Severity(IntEnum):
+    """How a finding bears on the verdict; the numbers are those of msg/Finding."""
+
+    INFO = 0
+    WARNING = 1
+    VIOLATION = 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of finding: its severity and its meaning in a sentence."""
+
+    severity: Severity
+    meaning: str
+
+
+_I, _W, _V = Severity.INFO, Severity.WARNING, Severity.VIOLATION
+
+KINDS: Final[dict[str, Kind]] = {
+    # The record
+    "no_attestations": Kind(_V, "The recording holds no attestation at all, so nothing in it is accounted for."),
+    "malformed_attestation": Kind(_V, "A message on an attestation topic cannot be read as an attestation."),
+    "signature_invalid": Kind(_V, "The signature does not match the statement under the registered key."),
+    "overclaimed": Kind(_V, "The record claims a verification mode for which there is no evidence."),
+    "mode_downgraded": Kind(_W, "A weaker verification mode was used than the configuration asked for."),
+    # Keys
+    "unregistered_key": Kind(_V, "The signing key is not in the registry."),
+    "key_wrong_robot": Kind(_V, "The key is registered for another robot."),
+    "key_wrong_stage": Kind(_V, "The key is registered for another stage or another role."),
+    "key_not_yet_valid": Kind(_V, "The key was used before its validity began."),
+    "key_expired": Kind(_V, "The key was used after its validity ended."),
+    "key_revoked": Kind(_V, "The key was used after it was revoked."),
+    # Models
+    "model_not_certified": Kind(_V, "No certificate names the digest of the model that ran."),
+    "model_misnamed": Kind(_V, "The model's digest is certified under another name or version."),
+    "model_wrong_stage": Kind(_V, "The model is certified for other stages."),
+    "model_not_yet_valid": Kind(_V, "The model ran before its certificate's validity began."),
+    "model_expired": Kind(_V, "The model ran after its certificate's validity ended."),
+    "model_revoked": Kind(_V, "The model ran after its certificate was revoked."),
+    "processing_not_certified": Kind(_V, "Pre- or post-processing differs from what the model's certificate names."),
+    # Sessions
+    "chain_broken": Kind(_V, "An attestation names another predecessor than the one recorded before it."),
+    "session_forked": Kind(_V, "Two different attestations carry the same sequence number of one session."),
+    "session_changed": Kind(_V, "The model, runtime, key or node changed within a session."),
+    "session_joined_late": Kind(_I, "The recording begins in the middle of a session."),
+    "attestation_replayed": Kind(_V, "The same attestation appears more than once."),
+    "attestation_reordered": Kind(_V, "An attestation arrived after a later one of its session."),
+    "attestation_lost": Kind(_W, "Attestations are missing that the session's sequence shows were signed."),
+    "clock_disagrees": Kind(_V, "The signing time is far from the time at which the record arrived."),
+    "clock_went_back": Kind(_V, "A session's monotonic clock runs backwards."),
+    # Data
+    "output_altered": Kind(_V, "A message on an attested topic differs from the one that its stage attested."),
+    "output_not_attested": Kind(_V, "A message on an attested topic has no attestation, and no sequence number is open."),
+    "output_replayed": Kind(_V, "A message was published again after it had been attested once."),
+    "output_not_recorded": Kind(_W, "An attested output is not in the recording: dropped, or never published."),
+    "input_altered": Kind(_V, "A stage read other bytes than were recorded for the message with the same stamp."),
+    "input_not_recorded": Kind(_W, "A stage read a message that is not in the recording: dropped, or never published."),
+    "input_attestation_wrong": Kind(_V, "An attestation names a source for its input that did not give that output."),
+    "cause_after_effect": Kind(_V, "An attestation names an input that was made after the inference began."),
+    "robot_mixed": Kind(_V, "A chain joins attestations of different robots."),
+    "recording_edge": Kind(_I, "A message at the very start or end of the recording lacks its counterpart."),
+    # Log
+    "log_invalid": Kind(_V, "The log's leaves, root, tiles or checkpoint do not fit together."),
+    "log_key_unregistered": Kind(_V, "The log's key is not registered as a log key."),
+    "missing_from_log": Kind(_V, "A recorded attestation is not in the log, though later ones of its session are."),
+    "not_logged_yet": Kind(_W, "Recorded attestations at a session's end did not reach the log."),
+    "only_in_log": Kind(_I, "An attestation is in the log and not in the recording; it was taken from the log."),
+    "log_not_checkpointed": Kind(_W, "The log's newest leaves are not covered by a checkpoint."),
+    # Policy
+    "stage_missing": Kind(_V, "A stage that the policy requires attested nothing."),
+    "below_policy": Kind(_V, "A level is below the minimum that the policy states."),
+    "loss_exceeds_policy": Kind(_V, "More records are missing than the policy allows."),
+    "latency_exceeds_policy": Kind(_V, "A decision took longer from sensor to command than the policy allows."),
+    "decision_unlinked": Kind(_W, "A command could not be traced back to recorded sensor messages."),
+    "root_not_trusted": Kind(_V, "The registry's root is not the one that the policy or the command pins."),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found: kind, the record concerned, one plain sentence."""
+
+    kind: str
+    message: str
+    topic: str = ""
+    sequence: int | None = None
+    stage: str = ""
+    received_ns: int = 0
+    record: bytes = b""
+
+    @property
+    def severity(self) -> Severity:
+        """The severity of the finding's kind."""
+        return KINDS[self.kind].severity
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the finding as the report's JSON shows it."""
+        return {
+            "kind": self.kind,
+            "severity": self.severity.name.lower(),
+            "stage": self.stage,
+            "topic": self.topic,
+            "sequence": self.sequence,
+            "message": self.message,
+            "received_ns": self.received_ns,
+            "attestation": self.record.hex(),
+        }

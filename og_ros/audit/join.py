@@ -1,0 +1,366 @@
+"""Joins messages and attestations by digest: which attested output was recorded, where each input came from.
+
+Nothing is judged before its counterpart had time to arrive: `settle(before_ns)` decides about everything that arrived
+earlier, so the same code serves a recording (once, at its end) and a live stream (with a horizon).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from og_ros.attest import Clock, DataReference, Disclosure
+from og_ros.audit.findings import Finding
+from og_ros.audit.records import Inference
+
+# Around the start and the end of a recording a message may lack its counterpart without anyone's fault.
+EDGE_NS: Final = 10**9
+# An output and its attestation leave their stage within this time of each other.
+_NEAR_NS: Final = 500_000_000
+
+
+@dataclass(slots=True)
+class Message:
+    """A recorded message: its digest, header stamp (0: none) and time of arrival, ns."""
+
+    topic: str
+    digest: bytes
+    received_ns: int
+    stamp_ns: int
+    attested: bool = False
+
+
+@dataclass(slots=True)
+class _Output:
+    inference: Inference
+    index: int
+    seen: bool = False
+
+    @property
+    def reference(self) -> DataReference:
+        return self.inference.attestation.statement.outputs[self.index]
+
+
+@dataclass
+class TopicTally:
+    """Counts of one topic: messages recorded, references to it, and how many of each lack their counterpart."""
+
+    messages: int = 0
+    references: int = 0
+    missing: int = 0
+    first_ns: int | None = None
+
+
+@dataclass
+class _Attested:
+    """An attested topic: waiting outputs, digests already attested, and when its attestations began and ended."""
+
+    waiting: dict[bytes, deque[_Output]] = field(default_factory=lambda: defaultdict(deque))
+    recent: deque[_Output] = field(default_factory=deque)
+    by_stamp: dict[int, _Output] = field(default_factory=dict)
+    seen: Counter[bytes] = field(default_factory=Counter)
+    first_ns: int = 0
+    last_ns: int = 0
+    begins_late: bool = False
+    hidden: bool = False
+
+
+class Joiner:
+    """Matches what was recorded with what was attested.
+
+    `lost(topic)` tells how many attestations of the sessions that write a topic are known to be missing: a message
+    without attestation is explained by one of them, and is a violation when none is open. `complete` says that every
+    message of a topic was seen (a recording), so that absence means something.
+    """
+
+    def __init__(
+        self, lost: Callable[[str], int], recorded: Callable[[str], bool], clock_skew_ns: int, retain_ns: int | None
+    ) -> None:
+        self._lost, self._recorded = lost, recorded
+        self._skew_ns, self._retain_ns = clock_skew_ns, retain_ns
+        self._explained: Counter[str] = Counter()
+        self._edges: Counter[str] = Counter()
+        self._attested: dict[str, _Attested] = {}
+        self._messages: deque[Message] = deque()
+        self._unmatched: dict[tuple[str, bytes], deque[Message]] = defaultdict(deque)
+        self._inferences: deque[Inference] = deque()
+        self._outputs: deque[_Output] = deque()
+        self._by_digest: dict[bytes, Inference] = {}
+        self._producers: dict[tuple[str, bytes], deque[Inference]] = defaultdict(deque)
+        self._seen: Counter[tuple[str, bytes]] = Counter()
+        self._by_stamp: dict[tuple[str, int], bytes] = {}
+        self._kept_messages: deque[Message] = deque()
+        self._kept_inferences: deque[Inference] = deque()
+        self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
+        self.consumers: dict[str, set[str]] = defaultdict(set)
+        self.start_ns: int | None = None
+        self.end_ns = 0
+
+    def is_attested(self, topic: str) -> bool:
+        """Return whether any attestation names the topic as an output."""
+        return topic in self._attested
+
+    def add_message(self, message: Message) -> None:
+        """Take a message of a topic that some attestation names."""
+        self._time(message.received_ns)
+        tally = self.tallies[message.topic]
+        tally.messages += 1
+        if tally.first_ns is None:
+            tally.first_ns = message.received_ns
+        key = (message.topic, message.digest)
+        self._seen[key] += 1
+        if message.stamp_ns:
+            self._by_stamp.setdefault((message.topic, message.stamp_ns), message.digest)
+        self._kept_messages.append(message)
+        attested = self._attested.get(message.topic)
+        if attested is not None and attested.waiting.get(message.digest):
+            self._match(message, attested.waiting[message.digest].popleft())
+            return
+        self._messages.append(message)
+        self._unmatched[key].append(message)
+
+    def add_inference(self, inference: Inference, begins_late: bool) -> None:
+        """Take an attestation; `begins_late`: its session's start was not recorded."""
+        self._time(inference.received_ns)
+        statement = inference.attestation.statement
+        self._inferences.append(inference)
+        self._kept_inferences.append(inference)
+        self._by_digest[inference.attestation.digest] = inference
+        inference.outputs_seen = [False] * len(statement.outputs)
+        for reference in statement.inputs:
+            self.tallies[reference.topic].references += 1
+            self.consumers[reference.topic].add(statement.stage)
+        for index, reference in enumerate(statement.outputs):
+            self.tallies[reference.topic].references += 1
+            attested = self._attested.get(reference.topic)
+            if attested is None:
+                attested = self._attested[reference.topic] = _Attested(
+                    first_ns=inference.received_ns, begins_late=begins_late
+                )
+            attested.last_ns = max(attested.last_ns, inference.received_ns)
+            if reference.disclosure != Disclosure.CLEAR:
+                attested.hidden = True
+                continue
+            self._producers[(reference.topic, reference.digest)].append(inference)
+            output = _Output(inference, index)
+            waiting = self._unmatched.get((reference.topic, reference.digest))
+            if waiting:
+                self._match(waiting.popleft(), output)
+            else:
+                attested.waiting[reference.digest].append(output)
+                attested.recent.append(output)
+                if reference.stamp_ns:
+                    attested.by_stamp[reference.stamp_ns] = output
+                self._outputs.append(output)
+
+    def settle(self, before_ns: int, final: bool) -> Iterator[Finding]:
+        """Decide about all that arrived before a time; yields findings. `final`: nothing more will arrive."""
+        while self._messages and self._messages[0].received_ns < before_ns:
+            message = self._messages.popleft()
+            if not message.attested:
+                yield from self._settle_message(message)
+        while self._outputs and self._outputs[0].inference.received_ns < before_ns:
+            output = self._outputs.popleft()
+            if not output.seen:
+                yield from self._settle_output(output)
+        while self._inferences and self._inferences[0].received_ns < before_ns:
+            yield from self._settle_inputs(self._inferences.popleft())
+        if final:
+            for topic, count in sorted(self._edges.items()):
+                yield Finding(
+                    "recording_edge",
+                    f"{count} messages or references at the start or end of the recording lack their counterpart",
+                    topic=topic,
+                )
+        elif self._retain_ns is not None:
+            self._forget(before_ns - self._retain_ns)
+
+    def _match(self, message: Message, output: _Output) -> None:
+        message.attested = output.seen = True
+        output.inference.outputs_seen[output.index] = True
+        self._drop_unmatched(message)
+        attested = self._attested[message.topic]
+        attested.seen[message.digest] += 1
+
+    def _drop_unmatched(self, message: Message) -> None:
+        key = (message.topic, message.digest)
+        waiting = self._unmatched.get(key)
+        if waiting is not None:
+            if message in waiting:
+                waiting.remove(message)
+            if not waiting:
+                del self._unmatched[key]
+
+    def _settle_message(self, message: Message) -> Iterator[Finding]:
+        attested = self._attested.get(message.topic)
+        self._drop_unmatched(message)
+        if attested is None or attested.hidden:
+            return
+        altered = self._altered_twin(message, attested)
+        if altered is not None:
+            altered.seen = True
+            yield altered.inference.finding(
+                "output_altered",
+                f"stage {altered.inference.stage}: the message recorded on {message.topic} is not the one that it attested",
+            )
+        elif attested.seen[message.digest]:
+            yield _message_finding(
+                message,
+                "output_replayed",
+                f"a message on {message.topic} that was attested once was published again without attestation",
+            )
+        elif self._lost(message.topic) > self._explained[message.topic]:
+            self._explained[message.topic] += 1
+            self.tallies[message.topic].missing += 1
+        elif self._at_edge(message.received_ns, attested):
+            self._edges[message.topic] += 1
+        else:
+            yield _message_finding(
+                message,
+                "output_not_attested",
+                f"a message on {message.topic} has no attestation and no sequence number is missing: withheld, or "
+                "published by another node",
+            )
+
+    def _altered_twin(self, message: Message, attested: _Attested) -> _Output | None:
+        """Return the waiting output that this message stands in for: the same stamp, or else about the same time."""
+        stamped = attested.by_stamp.get(message.stamp_ns) if message.stamp_ns else None
+        if stamped is not None and not stamped.seen:
+            return stamped
+        recent = attested.recent
+        while recent and (recent[0].seen or recent[0].inference.received_ns < message.received_ns - _NEAR_NS):
+            recent.popleft()
+        for output in recent:
+            if output.inference.received_ns > message.received_ns + _NEAR_NS:
+                break
+            if not output.seen:
+                return output
+        return None
+
+    def _at_edge(self, received_ns: int, attested: _Attested) -> bool:
+        if received_ns < attested.first_ns and attested.begins_late:
+            return True
+        return received_ns >= attested.last_ns and self.end_ns - received_ns < EDGE_NS
+
+    def _settle_output(self, output: _Output) -> Iterator[Finding]:
+        reference, inference = output.reference, output.inference
+        waiting = self._attested[reference.topic].waiting
+        queue = waiting.get(reference.digest)
+        if queue is not None:
+            if output in queue:
+                queue.remove(output)
+            if not queue:
+                del waiting[reference.digest]
+        self._attested[reference.topic].by_stamp.pop(reference.stamp_ns, None)
+        if not self._recorded(reference.topic):
+            return
+        if self._input_edge(reference.topic, inference) or self.end_ns - inference.received_ns < EDGE_NS:
+            self._edges[reference.topic] += 1
+            return
+        self.tallies[reference.topic].missing += 1
+        yield inference.finding(
+            "output_not_recorded",
+            f"stage {inference.stage}: its attested output on {reference.topic} is not in the recording",
+        )
+
+    def _input_edge(self, topic: str, inference: Inference) -> bool:
+        first = self.tallies[topic].first_ns
+        return first is None or inference.received_ns < first + EDGE_NS
+
+    def _settle_inputs(self, inference: Inference) -> Iterator[Finding]:
+        statement = inference.attestation.statement
+        for reference in statement.inputs:
+            key = (reference.topic, reference.digest)
+            source, problem = self._source(inference, reference)
+            if problem is not None:
+                yield problem
+            inference.sources.append(source)
+            seen = key in self._seen
+            inference.seen.append(seen)
+            if seen or reference.disclosure != Disclosure.CLEAR or not self._recorded(reference.topic):
+                continue
+            twin = self._by_stamp.get((reference.topic, reference.stamp_ns)) if reference.stamp_ns else None
+            if twin is not None and twin != reference.digest:
+                yield inference.finding(
+                    "input_altered",
+                    f"stage {inference.stage}: read other bytes on {reference.topic} than the recorded message with "
+                    "the same stamp",
+                )
+            elif self._input_edge(reference.topic, inference):
+                self._edges[reference.topic] += 1
+            else:
+                self.tallies[reference.topic].missing += 1
+                yield inference.finding(
+                    "input_not_recorded",
+                    f"stage {inference.stage}: the message that it read on {reference.topic} is not in the recording",
+                )
+
+    def _source(self, inference: Inference, reference: DataReference) -> tuple[Inference | None, Finding | None]:
+        """Return the inference that made an input (None: not attested), and what contradicts that link."""
+        named = self._by_digest.get(reference.attestation) if reference.attestation else None
+        candidates = self._producers.get((reference.topic, reference.digest), ())
+        if named is not None:
+            if named not in candidates:
+                return None, inference.finding(
+                    "input_attestation_wrong",
+                    f"stage {inference.stage}: names an attestation as the source of its input on {reference.topic}, "
+                    "which did not give that message",
+                )
+            candidates = (named,)
+        if not candidates:
+            return None, None
+        causes = [c for c in candidates if self._before(c, inference)]
+        if not causes:
+            return None, inference.finding(
+                "cause_after_effect",
+                f"stage {inference.stage}: its input on {reference.topic} was made after its inference had begun",
+            )
+        source = max(causes, key=lambda c: (c.signed is True, c.attestation.statement.start_ns))
+        if source.attestation.statement.robot != inference.attestation.statement.robot:
+            return None, inference.finding(
+                "robot_mixed",
+                f"stage {inference.stage}: its input on {reference.topic} was attested by robot "
+                f"{source.attestation.statement.robot}",
+            )
+        return source, None
+
+    def _before(self, cause: Inference, effect: Inference) -> bool:
+        first, then = cause.attestation.statement, effect.attestation.statement
+        if first.clock != then.clock:
+            return True
+        tolerance = self._skew_ns if first.clock == Clock.SYSTEM else 0
+        return first.start_ns <= then.start_ns + tolerance
+
+    def _time(self, received_ns: int) -> None:
+        if self.start_ns is None:
+            self.start_ns = received_ns
+        self.end_ns = max(self.end_ns, received_ns)
+
+    def _forget(self, before_ns: int) -> None:
+        while self._kept_messages and self._kept_messages[0].received_ns < before_ns:
+            message = self._kept_messages.popleft()
+            key = (message.topic, message.digest)
+            self._seen[key] -= 1
+            if self._seen[key] <= 0:
+                del self._seen[key]
+            self._by_stamp.pop((message.topic, message.stamp_ns), None)
+            attested = self._attested.get(message.topic)
+            if attested is not None and message.digest in attested.seen:
+                del attested.seen[message.digest]
+        while self._kept_inferences and self._kept_inferences[0].received_ns < before_ns:
+            inference = self._kept_inferences.popleft()
+            self._by_digest.pop(inference.attestation.digest, None)
+            for reference in inference.attestation.statement.outputs:
+                queue = self._producers.get((reference.topic, reference.digest))
+                if queue:
+                    queue.popleft()
+                    if not queue:
+                        del self._producers[(reference.topic, reference.digest)]
+            # Cut the chain behind an old inference, so that a stage with feedback does not keep the whole run.
+            inference.sources = []
+
+
+def _message_finding(message: Message, kind: str, text: str) -> Finding:
+    return Finding(kind, text, topic=message.topic, received_ns=message.received_ns)

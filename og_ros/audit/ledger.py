@@ -1,0 +1,119 @@
+"""Checks a recording's attestations against the log: is every one of them a leaf, under a checkpoint that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from og_ros.attest import Attestation, cose
+from og_ros.attest.keys import key_id
+from og_ros.audit.findings import Finding
+from og_ros.audit.records import Inference
+from og_ros.errors import AttestationError, LogError
+from og_ros.log import Ledger
+from og_ros.registry import Registry, Status
+
+SessionKey = tuple[bytes, bytes]
+_BATCH: Final = 4096
+
+
+@dataclass(frozen=True)
+class LogView:
+    """What the log holds: its size, root (hex) and, for each attestation digest, the leaf's index.
+
+    `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet.
+    """
+
+    origin: str
+    size: int
+    root: str
+    covered: int
+    leaves: dict[bytes, int]
+    only_here: tuple[Attestation, ...]
+
+
+def read_log(
+    directory: Path, registry: Registry | None, sessions: Collection[SessionKey], recorded: Collection[bytes]
+) -> tuple[LogView | None, list[Finding]]:
+    """Verify the log and find the leaves of some sessions; returns None where the log does not hold.
+
+    Attestations of these sessions that are leaves but were not recorded are given back in `only_here`.
+    Raises LogError when there is no log that could be read at all.
+    """
+    findings: list[Finding] = []
+    with Ledger.open(directory) as ledger:
+        key = ledger.key
+        if registry is not None:
+            identity = key_id(key.public_key)
+            certificate = registry.key(identity)
+            newest = ledger.latest_checkpoint()
+            at = newest.signed_ns if newest is not None else 0
+            if certificate is None or certificate.role != "log":
+                findings.append(
+                    Finding("log_key_unregistered", f"log {ledger.origin}: its key {identity.hex()[:16]} is not registered")
+                )
+            elif newest is not None and certificate.status(at) is not Status.VALID:
+                findings.append(
+                    Finding(
+                        "log_key_unregistered",
+                        f"log {ledger.origin}: its key was {certificate.status(at).name.lower()} at the last checkpoint",
+                    )
+                )
+        try:
+            report = ledger.verify()
+        except LogError as error:
+            findings.append(Finding("log_invalid", f"log {ledger.origin}: {error}"))
+            return None, findings
+        covered = report.latest.size if report.latest is not None else 0
+        if covered < report.size:
+            findings.append(
+                Finding(
+                    "log_not_checkpointed",
+                    f"log {ledger.origin}: {report.size - covered} of {report.size} leaves are under no checkpoint yet",
+                )
+            )
+        leaves: dict[bytes, int] = {}
+        only_here = []
+        wanted, known = set(sessions), set(recorded)
+        for leaf in ledger.leaves():
+            try:
+                attestation = cose.decode(leaf.data)
+            except AttestationError as error:
+                findings.append(Finding("log_invalid", f"log {ledger.origin}: leaf {leaf.index} is no attestation: {error}"))
+                continue
+            leaves[attestation.digest] = leaf.index
+            statement = attestation.statement
+            if attestation.digest not in known and (statement.key_id, statement.session) in wanted:
+                only_here.append(attestation)
+        view = LogView(ledger.origin, report.size, report.root.hex(), covered, leaves, tuple(only_here))
+    return view, findings
+
+
+def check_inclusion(view: LogView, inferences: Collection[Inference]) -> Iterator[Finding]:
+    """Set `logged` of each inference; yields what is missing, told by whether the log went on in its session."""
+    newest: dict[SessionKey, int] = {}
+    for inference in inferences:
+        statement = inference.attestation.statement
+        index = view.leaves.get(inference.attestation.digest)
+        inference.logged = index is not None and index < view.covered
+        if index is not None:
+            session = (statement.key_id, statement.session)
+            newest[session] = max(newest.get(session, -1), statement.sequence)
+    behind: dict[str, int] = {}
+    for inference in inferences:
+        if inference.attestation.digest in view.leaves:
+            continue
+        statement = inference.attestation.statement
+        if statement.sequence < newest.get((statement.key_id, statement.session), -1):
+            yield inference.finding(
+                "missing_from_log",
+                f"stage {inference.stage}: sequence {inference.sequence} is not in the log, though a later one is",
+            )
+        else:
+            behind[inference.stage] = behind.get(inference.stage, 0) + 1
+    for stage, count in behind.items():
+        yield Finding(
+            "not_logged_yet", f"stage {stage}: the last {count} recorded attestations are not in the log", stage=stage
+        )

@@ -1,0 +1,62 @@
+"""What an audit reads: one message as it was recorded or received, and what is said of an attestation once read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from og_ros.attest import Attestation
+from og_ros.audit.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message: topic, full type name, CDR payload, and wall time of arrival in nanoseconds."""
+
+    topic: str
+    type: str
+    payload: bytes | memoryview
+    received_ns: int
+
+
+@dataclass(slots=True)
+class Inference:
+    """An attestation under audit: where it arrived, and what its checks gave.
+
+    `signed` is None where the signature could not be checked. `sources` holds, for each input, the inference that made
+    it (None: a message that no stage attests), and `seen` whether a message with that digest was recorded. `linked`
+    says that every path back from it ends in recorded sensor messages; `origin_ns` is the oldest stamp among those.
+    """
+
+    attestation: Attestation
+    topic: str
+    received_ns: int
+    signed: bool | None = None
+    certified: bool | None = None
+    logged: bool | None = None
+    sources: list[Inference | None] = field(default_factory=list)
+    seen: list[bool] = field(default_factory=list)
+    outputs_seen: list[bool] = field(default_factory=list)
+    linked: bool = False
+    origin_ns: int | None = None
+
+    @property
+    def stage(self) -> str:
+        """The stage that made the attestation."""
+        return self.attestation.statement.stage
+
+    @property
+    def sequence(self) -> int:
+        """Its sequence number in its session."""
+        return self.attestation.statement.sequence
+
+    def finding(self, kind: str, message: str) -> Finding:
+        """Return a finding about this record."""
+        return Finding(
+            kind,
+            message,
+            topic=self.topic,
+            sequence=self.sequence,
+            stage=self.stage,
+            received_ns=self.received_ns,
+            record=self.attestation.digest,
+        )

@@ -1,0 +1,169 @@
+"""Audits a whole recording: reads it in two passes, joins, checks the log, applies the policy, and reports."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.attest.cdr import CdrReader
+from og_ros.audit import ledger as log_check
+from og_ros.audit.auditor import Auditor
+from og_ros.audit.bag import Bag, Topic, open_bag
+from og_ros.audit.findings import Finding
+from og_ros.audit.levels import levels_of, reaches
+from og_ros.audit.policy import Policy
+from og_ros.audit.records import Inference, Record
+from og_ros.audit.report import Report
+from og_ros.errors import AttestationError
+from og_ros.registry import Registry
+
+Progress = Callable[[int, int], None]
+_PROGRESS_STEP: Final = 256
+
+
+def audit_bag(
+    path: Path,
+    registry: Registry | None = None,
+    ledger: Path | None = None,
+    policy: Policy | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Audit a recording.
+
+    `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
+    something could not be read at all; what does not hold is in the report's findings.
+    """
+    policy = policy or Policy()
+    with open_bag(path) as bag:
+        auditor = join_bag(bag, registry, policy, ledger, progress)
+        report = Report.of(bag, auditor, registry, policy)
+    return report
+
+
+def join_bag(
+    bag: Bag,
+    registry: Registry | None,
+    policy: Policy,
+    ledger: Path | None = None,
+    progress: Progress | None = None,
+) -> Auditor:
+    """Read a recording into an auditor that is finished: everything joined and judged."""
+    auditor = Auditor(registry, policy, recorded=lambda topic: topic in bag.topics)
+    attestations = [t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE]
+    if registry is not None and policy.registry_root is not None and registry.fingerprint != policy.registry_root:
+        auditor.report(
+            Finding("root_not_trusted", f"the registry's root is {registry.fingerprint}, not {policy.registry_root}")
+        )
+    for record in bag.records(attestations):
+        auditor.feed(record)
+    if auditor.tally.attestations == 0 and not auditor.findings.counts["malformed_attestation"]:
+        auditor.report(
+            Finding("no_attestations", "the recording holds no attestations: nothing in it is accounted for")
+        )
+    if ledger is not None:
+        _consult_log(auditor, ledger)
+    wanted = {t: bag.topics[t] for t in _named_topics(auditor) if t in bag.topics}
+    total = sum(topic.count for topic in wanted.values())
+    for done, record in enumerate(bag.records(wanted), 1):
+        _feed_message(auditor, record, wanted[record.topic])
+        if progress is not None and done % _PROGRESS_STEP == 0:
+            progress(done, total)
+    if progress is not None:
+        progress(total, total)
+    auditor.finish()
+    _apply_policy(auditor, policy)
+    return auditor
+
+
+def _named_topics(auditor: Auditor) -> set[str]:
+    return {
+        reference.topic
+        for inference in auditor.inferences
+        for side in (inference.attestation.statement.inputs, inference.attestation.statement.outputs)
+        for reference in side
+        if reference.topic != inference.topic
+    }
+
+
+def _feed_message(auditor: Auditor, record: Record, topic: Topic) -> None:
+    try:
+        auditor.feed_message(record.topic, digest(record.payload), record.received_ns, stamp_of(record, topic.stamped))
+    except AttestationError:
+        # Too short to be a message at all: nothing can have attested it, which the joiner will say.
+        auditor.feed_message(record.topic, b"", record.received_ns)
+
+
+def stamp_of(record: Record, stamped: bool) -> int:
+    """Return the header stamp of a recorded message in ns; 0 for a type without header or a malformed one."""
+    if not stamped:
+        return 0
+    try:
+        return CdrReader(record.payload).time()
+    except (AttestationError, struct.error):
+        return 0
+
+
+def _consult_log(auditor: Auditor, directory: Path) -> None:
+    sessions = set(auditor.sessions.sessions)
+    recorded = {inference.attestation.digest for inference in auditor.inferences}
+    view, findings = log_check.read_log(directory, auditor.registry, sessions, recorded)
+    for finding in findings:
+        auditor.report(finding)
+    auditor.log = view
+    if view is None:
+        return
+    for attestation in view.only_here:
+        inference = Inference(attestation, "", attestation.statement.signed_at_ns)
+        auditor.feed_inference(inference)
+        auditor.report(
+            inference.finding(
+                "only_in_log",
+                f"stage {inference.stage}: sequence {inference.sequence} is not in the recording; taken from the log",
+            )
+        )
+    for finding in log_check.check_inclusion(view, auditor.inferences):
+        auditor.report(finding)
+
+
+def _apply_policy(auditor: Auditor, policy: Policy) -> None:
+    auditor.count_levels()
+    for stage in policy.required_stages:
+        if stage not in auditor.stages:
+            auditor.report(Finding("stage_missing", f"stage {stage} is required and attested nothing", stage=stage))
+    for inference in auditor.inferences:
+        minimum = policy.minimum(inference.stage)
+        levels = levels_of(inference)
+        for axis, least in minimum.items():
+            if not reaches(axis, levels[axis], least):
+                auditor.report(
+                    inference.finding(
+                        "below_policy",
+                        f"stage {inference.stage}: {axis} is {levels[axis]}; the policy demands {least}",
+                    )
+                )
+    for topic, tally in sorted(auditor.joiner.tallies.items()):
+        expected = max(tally.messages, tally.references, 1)
+        if tally.missing / expected > policy.max_loss:
+            auditor.report(
+                Finding(
+                    "loss_exceeds_policy",
+                    f"{tally.missing} of {expected} records on {topic} lack their counterpart; "
+                    f"{policy.max_loss:.1%} are allowed",
+                    topic=topic,
+                )
+            )
+    for chain in auditor.sessions.sessions.values():
+        share = chain.lost / (chain.lost + chain.count)
+        if share > policy.max_loss:
+            auditor.report(
+                Finding(
+                    "loss_exceeds_policy",
+                    f"stage {chain.statement.stage}: {chain.lost} of {chain.lost + chain.count} attestations of a "
+                    f"session are missing; {policy.max_loss:.1%} are allowed",
+                    topic=chain.first.topic,
+                    stage=chain.statement.stage,
+                )
+            )

@@ -1,0 +1,82 @@
+"""Shows an audit report to a person at a terminal."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from og_ros.audit.findings import Severity
+from og_ros.audit.report import Report, Verdict
+
+SHOWN_FINDINGS: Final = 12
+_STYLE: Final = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.VIOLATION: "bold red"}
+_VERDICT: Final = {
+    Verdict.HOLDS: ("HOLDS", "bold green"),
+    Verdict.VIOLATED: ("VIOLATED", "bold red"),
+    Verdict.NOT_CHECKED: ("COULD NOT BE CHECKED", "bold yellow"),
+}
+
+
+def show_report(report: Report, console: Console | None = None) -> None:
+    """Print verdict, counts, stages, findings, levels and what was not checked."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    word, style = _VERDICT[report.verdict]
+    tally = report.auditor.tally
+    console.print(Text.assemble("Audit of ", report.recording, ": ", (word, style)))
+    share = f" ({tally.linked / tally.decisions:.1%})" if tally.decisions else ""
+    console.print(f"  {report.messages} messages in {report.duration_s:.1f} s, {tally.attestations} attestations")
+    console.print(f"  {tally.decisions} decisions, {tally.linked} traced back to sensor data{share}")
+    if tally.latencies_ns:
+        median = statistics.median(tally.latencies_ns) / 1e6
+        console.print(f"  sensor to command: {median:.1f} ms median, {max(tally.latencies_ns) / 1e6:.1f} ms at most")
+    log = report.auditor.log
+    if log is not None:
+        console.print(f"  log {log.origin}: {log.size} leaves, {log.covered} under a signed checkpoint")
+    _show_stages(report, console)
+    _show_findings(report, console)
+    if report.not_checked:
+        console.print("\nNot checked:")
+        for note in report.not_checked:
+            console.print(Text(f"  - {note}", style="dim"))
+
+
+def _show_stages(report: Report, console: Console) -> None:
+    levels = report.auditor.levels.by_stage()
+    if not levels:
+        return
+    table = Table(title="Lowest level of each stage", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in ("stage", "model", "key", "model integrity", "authenticity", "provenance", "environment", "settlement"):
+        table.add_column(column, overflow="fold")
+    for stage, statement in sorted(report.auditor.stages.items()):
+        level = levels[stage]
+        table.add_row(
+            stage,
+            f"{statement.model.name} {statement.model.version}".strip(),
+            statement.key_id.hex()[:8],
+            level["model_integrity"],
+            level["inference_authenticity"],
+            level["data_provenance"],
+            level["execution_environment"],
+            level["settlement"],
+        )
+    console.print()
+    console.print(table)
+
+
+def _show_findings(report: Report, console: Console) -> None:
+    findings, counts = report.findings, report.auditor.findings.counts
+    if not findings:
+        console.print("\nNo findings.")
+        return
+    console.print("\nFindings:")
+    for finding in findings[:SHOWN_FINDINGS]:
+        mark = Text(f"  {finding.severity.name.lower():<9} {finding.kind}: ", style=_STYLE[finding.severity])
+        console.print(mark.append(finding.message, style="default"))
+    total = sum(counts.values())
+    if total > SHOWN_FINDINGS:
+        summary = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
+        console.print(f"  ... {total} in all: {summary}")

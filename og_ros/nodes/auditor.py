@@ -1,0 +1,437 @@
+"""The auditor node: joins and checks attestations live, logs them, and says how the decision chain stands."""
+
+from __future__ import annotations
+
+import math
+import queue
+import statistics
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.attest.keys import load_private
+from og_ros.audit.auditor import Auditor
+from og_ros.audit.findings import Finding as FoundThing
+from og_ros.audit.findings import Severity
+from og_ros.audit.policy import Policy, load_policy
+from og_ros.audit.records import Inference, Record
+from og_ros.audit.run import stamp_of
+from og_ros.errors import ConfigError, LogError, OgError
+from og_ros.log import Ledger
+from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
+from og_ros.nodes.process import run_node
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, matching_qos, message_class
+from og_ros.registry import Registry
+
+# Records waiting for the worker: a digest or an attestation each, so a full queue stays under 10 MB. A full queue
+# makes the callback wait, and DDS holds the senders back; nothing is dropped here.
+QUEUE_SIZE: Final = 8192
+BATCH: Final = 256
+RECENT_FINDINGS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    topic: str
+    digest: bytes
+    received_ns: int
+    stamp_ns: int
+
+
+@dataclass
+class _Stage:
+    """Live figures of one stage since the last status."""
+
+    topic: str
+    newest: Inference
+    total: int = 0
+    violations: int = 0
+    period: int = 0
+    durations_ms: list[float] = field(default_factory=list)
+
+
+class AuditorNode(Node):
+    """Subscribes to every attestation topic and to the topics that attestations name, and audits as they arrive.
+
+    Callbacks only hash and queue; a worker thread verifies, joins and logs. Publishes ~/status (ChainStatus),
+    ~/finding (Finding), ~/checkpoint (Checkpoint, transient local) and /diagnostics.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("auditor", **options)
+        text = {
+            "robot": "name of the robot, shown in ChainStatus",
+            "registry": "directory of the registry; without it signatures and certificates are not checked",
+            "registry_root": "sha256:... fingerprint that the registry's root must have",
+            "policy": "policy file (YAML)",
+            "ledger": "directory of the log; made when it is missing; empty: nothing is logged",
+            "log_key": "PEM file of the log's Ed25519 key; required with `ledger`",
+            "log_origin": "origin line of the log's checkpoints",
+        }
+        for name, description in text.items():
+            self.declare_parameter(name, "", _describe(description))
+        self.declare_parameter("check_data", True, _describe("hash the messages that attestations name"))
+        self.declare_parameter("status_period", 0.5, _describe("seconds between two ChainStatus"))
+        self.declare_parameter("horizon", 2.0, _describe("seconds that a record's counterpart may take to arrive"))
+        self.declare_parameter("checkpoint_period", 2.0, _describe("seconds between two checkpoints of the log"))
+        self._robot = self._text("robot")
+        registry = self._path("registry")
+        policy_file = self._path("policy")
+        self._policy = load_policy(policy_file) if policy_file else Policy()
+        pinned = self._text("registry_root") or self._policy.registry_root
+        self._registry = Registry.open(registry, pinned_root=pinned) if registry else None
+        self._ledger_directory = self._path("ledger")
+        if self._ledger_directory and not self._text("log_key"):
+            raise ConfigError("parameter log_key is missing: a ledger needs the key that signs its checkpoints")
+        horizon_ns = int(self._number("horizon", 0.1, 600.0) * 1e9)
+        self._auditor = Auditor(
+            self._registry,
+            self._policy,
+            recorded=lambda topic: topic in self._data,
+            horizon_ns=horizon_ns,
+            on_inference=self._on_inference,
+            on_decision=self._on_decision,
+            on_finding=self._on_finding,
+        )
+        self._attestations: dict[str, Any] = {}
+        self._data: dict[str, Any] = {}
+        self._unusable: set[str] = set()
+        self._queue: queue.Queue[_Message | Record | None] = queue.Queue(QUEUE_SIZE)
+        self._lock = threading.Lock()
+        self._stages: dict[str, _Stage] = {}
+        self._recent: deque[Finding] = deque(maxlen=RECENT_FINDINGS)
+        self._latencies_ms: deque[float] = deque(maxlen=1000)
+        self._unlinked_at: float = -math.inf
+        self._to_log: list[bytes] = []
+        self._log_size, self._log_root = 0, bytes(32)
+        self._log_failed = ""
+        self._last_status = time.monotonic()
+        self._statuses = self.create_publisher(ChainStatus, "~/status", 10)
+        self._findings = self.create_publisher(Finding, "~/finding", 100)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._checkpoints = self.create_publisher(Checkpoint, "~/checkpoint", latched)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        started: queue.Queue[BaseException | None] = queue.Queue()
+        self._worker = threading.Thread(target=self._work, args=(started,), name="auditor", daemon=True)
+        self._worker.start()
+        failure = started.get()
+        if failure is not None:
+            raise failure
+        self._discovery = self.create_timer(0.25, self._discover)
+        self._status_timer = self.create_timer(self._number("status_period", 0.05, 60.0), self._publish_status)
+        self._discover()
+        self.get_logger().info(
+            f"auditing with registry {self._registry.fingerprint if self._registry else 'none (signatures unchecked)'}"
+        )
+
+    def close(self) -> None:
+        """Judge and log what arrived, sign a last checkpoint, and stop the worker."""
+        self._discovery.cancel()
+        self._status_timer.cancel()
+        if self._worker.is_alive():
+            self._queue.put(None)
+            self._worker.join(timeout=30.0)
+        self._publish_status()
+
+    # Callbacks of the executor: hash, queue, nothing else.
+
+    def _discover(self) -> None:
+        for topic, types in self.get_topic_names_and_types():
+            if ATTESTATION_TYPE in types and topic not in self._attestations:
+                self._attestations[topic] = self.create_subscription(
+                    Attestation, topic, lambda raw, t=topic: self._take_attestation(t, raw), attestation_qos(), raw=True
+                )
+                if topic.endswith(ATTESTATION_SUFFIX):
+                    self._watch(topic[: -len(ATTESTATION_SUFFIX)])
+        with self._lock:
+            named = {
+                reference.topic
+                for stage in self._stages.values()
+                for side in (stage.newest.attestation.statement.inputs, stage.newest.attestation.statement.outputs)
+                for reference in side
+            }
+        for topic in named - self._data.keys():
+            self._watch(topic)
+
+    def _watch(self, topic: str) -> None:
+        if topic in self._data or topic in self._unusable or not self.get_parameter("check_data").value:
+            return
+        types = dict(self.get_topic_names_and_types()).get(topic)
+        if not types:
+            return
+        try:
+            kind = message_class(types[0])
+        except ConfigError as error:
+            self._unusable.add(topic)
+            self.get_logger().warning(f"messages on {topic} are not checked: {error}")
+            return
+        stamped = has_header(kind)
+        self._data[topic] = self.create_subscription(
+            kind,
+            topic,
+            lambda raw, t=topic, k=types[0], s=stamped: self._take_message(t, k, raw, s),
+            matching_qos(self, topic),
+            raw=True,
+        )
+
+    def _take_attestation(self, topic: str, raw: bytes) -> None:
+        self._queue.put(Record(topic, ATTESTATION_TYPE, raw, time.time_ns()))
+
+    def _take_message(self, topic: str, kind: str, raw: bytes, stamped: bool) -> None:
+        now_ns = time.time_ns()
+        stamp_ns = stamp_of(Record(topic, kind, raw, now_ns), stamped)
+        self._queue.put(_Message(topic, digest(raw), now_ns, stamp_ns))
+
+    # The worker: verify, join, log.
+
+    def _work(self, started: queue.Queue[BaseException | None]) -> None:
+        ledger: Ledger | None = None
+        try:
+            if self._ledger_directory:
+                ledger = self._open_ledger(self._ledger_directory)
+                self._log_size, self._log_root = ledger.size, ledger.root()
+        except OgError as error:
+            started.put(error)
+            return
+        started.put(None)
+        checkpoint_at = time.monotonic()
+        period = self._number("checkpoint_period", 0.1, 3600.0)
+        running = True
+        while running:
+            running = self._take_batch()
+            now_ns = time.time_ns()
+            self._auditor.advance(now_ns)
+            if ledger is not None:
+                self._append(ledger)
+                if time.monotonic() - checkpoint_at >= period or not running:
+                    checkpoint_at = time.monotonic()
+                    self._checkpoint(ledger)
+        self._auditor.finish()
+        if ledger is not None:
+            ledger.close()
+
+    def _take_batch(self) -> bool:
+        """Feed what is queued, waiting a little for the first; returns False at the end."""
+        try:
+            item = self._queue.get(timeout=0.05)
+            for _ in range(BATCH):
+                if item is None:
+                    return False
+                self._feed(item)
+                item = self._queue.get_nowait()
+            if item is not None:
+                self._feed(item)
+            return item is not None
+        except queue.Empty:
+            return True
+
+    def _feed(self, item: _Message | Record) -> None:
+        if isinstance(item, Record):
+            self._auditor.feed(item)
+        else:
+            self._auditor.feed_message(item.topic, item.digest, item.received_ns, item.stamp_ns)
+
+    def _open_ledger(self, directory: Path) -> Ledger:
+        key = load_private(Path(self._text("log_key")))
+        if (directory / "log.db").exists():
+            return Ledger.open(directory, key)
+        return Ledger.create(directory, self._text("log_origin") or f"og-ros/{self._robot or 'robot'}", key)
+
+    def _append(self, ledger: Ledger) -> None:
+        if not self._to_log:
+            return
+        try:
+            ledger.append(self._to_log, unique=True)
+            self._to_log = []
+            self._log_size, self._log_root = ledger.size, ledger.root()
+            self._log_failed = ""
+        except LogError as error:
+            # Kept and tried again with the next batch; the state is shown until it succeeds.
+            if not self._log_failed:
+                self.get_logger().error(f"{len(self._to_log)} attestations wait for the log: {error}")
+            self._log_failed = str(error)
+
+    def _checkpoint(self, ledger: Ledger) -> None:
+        latest = ledger.latest_checkpoint()
+        if ledger.size == 0 or (latest is not None and latest.size == ledger.size):
+            return
+        try:
+            note = ledger.checkpoint()
+        except LogError as error:
+            self.get_logger().error(f"no checkpoint was signed: {error}")
+            return
+        root = np.frombuffer(ledger.root(), np.uint8)
+        self._checkpoints.publish(
+            Checkpoint(stamp=_wall_time(), origin=ledger.origin, size=ledger.size, root=root, note=note)
+        )
+
+    def _on_inference(self, inference: Inference) -> None:
+        if inference.signed is not False:
+            self._to_log.append(inference.attestation.cose)
+        with self._lock:
+            stage = self._stages.setdefault(inference.stage, _Stage(inference.topic, inference))
+            stage.newest, stage.topic = inference, inference.topic
+            stage.total += inference.signed is not False
+            stage.period += 1
+            stage.durations_ms.append(inference.attestation.statement.duration_ns / 1e6)
+
+    def _on_decision(self, inference: Inference) -> None:
+        if not inference.linked:
+            self._unlinked_at = time.monotonic()
+        elif self._auditor.tally.latencies_ns:
+            self._latencies_ms.append(self._auditor.tally.latencies_ns.pop() / 1e6)
+
+    def _on_finding(self, finding: FoundThing) -> None:
+        message = Finding(
+            stamp=_wall_time(),
+            kind=finding.kind,
+            severity=int(finding.severity),
+            stage=finding.stage,
+            topic=finding.topic,
+            has_sequence=finding.sequence is not None,
+            sequence=finding.sequence or 0,
+            message=finding.message[:1024],
+        )
+        with self._lock:
+            self._recent.appendleft(message)
+            if finding.stage in self._stages:
+                self._stages[finding.stage].violations += finding.severity is Severity.VIOLATION
+        self._findings.publish(message)
+        if finding.severity is Severity.VIOLATION:
+            self.get_logger().error(f"{finding.kind}: {finding.message}", throttle_duration_sec=1.0)
+
+    # What it says.
+
+    def _publish_status(self) -> None:
+        now = time.monotonic()
+        elapsed, self._last_status = max(now - self._last_status, 1e-3), now
+        status = self._status(elapsed)
+        self._statuses.publish(status)
+        self._diagnostics.publish(_diagnostics(status, self._log_failed))
+
+    def _status(self, elapsed: float) -> ChainStatus:
+        auditor = self._auditor
+        with self._lock:
+            stages = [_stage_status(name, stage, elapsed) for name, stage in sorted(self._stages.items())]
+            recent = list(self._recent)
+        return ChainStatus(
+            stamp=_wall_time(),
+            state=self._state(),
+            robot=self._robot,
+            attestations=auditor.tally.attestations,
+            decisions=auditor.tally.decisions,
+            linked=auditor.tally.linked,
+            violations=auditor.findings.violations,
+            warnings=auditor.findings.warnings,
+            chain_latency_ms=_median(self._latencies_ms),
+            log_size=self._log_size,
+            log_root=np.frombuffer(self._log_root, np.uint8),
+            stages=stages[:64],
+            recent=recent,
+        )
+
+    def _state(self) -> int:
+        if self._auditor.findings.violations:
+            return int(ChainStatus.VIOLATED)
+        if self._auditor.tally.attestations == 0:
+            return int(ChainStatus.NO_DATA)
+        if time.monotonic() - self._unlinked_at < 5.0 or self._log_failed:
+            return int(ChainStatus.DEGRADED)
+        return int(ChainStatus.HOLDS)
+
+    def _text(self, name: str) -> str:
+        return str(self.get_parameter(name).value)
+
+    def _path(self, name: str) -> Path | None:
+        return Path(self._text(name)).expanduser() if self._text(name) else None
+
+    def _number(self, name: str, low: float, high: float) -> float:
+        value = float(self.get_parameter(name).value)
+        if not low <= value <= high:
+            raise ConfigError(f"parameter {name} is {value:g}; it must be from {low:g} to {high:g}")
+        return value
+
+
+def _stage_status(name: str, stage: _Stage, elapsed: float) -> StageStatus:
+    statement = stage.newest.attestation.statement
+    status = StageStatus(
+        stage=name,
+        attestation_topic=stage.topic,
+        model=f"{statement.model.name} {statement.model.version}".strip(),
+        key_id=np.frombuffer(statement.key_id, np.uint8),
+        session=np.frombuffer(statement.session, np.uint8),
+        sequence=statement.sequence,
+        attestations=stage.total,
+        violations=stage.violations,
+        rate=stage.period / elapsed,
+        latency_ms=_median(stage.durations_ms),
+    )
+    stage.period, stage.durations_ms = 0, []
+    return status
+
+
+def _diagnostics(status: ChainStatus, log_failed: str) -> DiagnosticArray:
+    level, text = {
+        ChainStatus.NO_DATA: (DiagnosticStatus.STALE, "no attestation has arrived yet"),
+        ChainStatus.HOLDS: (DiagnosticStatus.OK, "the decision chain holds"),
+        ChainStatus.DEGRADED: (DiagnosticStatus.WARN, "some decisions could not be linked to sensor data"),
+        ChainStatus.VIOLATED: (DiagnosticStatus.ERROR, "the decision chain is violated"),
+    }[status.state]
+    if log_failed and level == DiagnosticStatus.WARN:
+        text = f"the log cannot be written: {log_failed}"
+    if status.recent and status.state == ChainStatus.VIOLATED:
+        text = f"{text}: {status.recent[0].kind}: {status.recent[0].message}"
+    values = {
+        "attestations": status.attestations,
+        "decisions": status.decisions,
+        "linked": status.linked,
+        "violations": status.violations,
+        "warnings": status.warnings,
+        "chain latency (ms)": f"{status.chain_latency_ms:.1f}",
+        "log size": status.log_size,
+    }
+    entry = DiagnosticStatus(
+        level=level,
+        name="og_ros: decision chain",
+        message=text,
+        hardware_id=status.robot,
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+    array = DiagnosticArray(status=[entry])
+    array.header.stamp = status.stamp
+    return array
+
+
+def _median(values: Sequence[float] | deque[float]) -> float:
+    return float(statistics.median(values)) if values else math.nan
+
+
+def _wall_time() -> Time:
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def _describe(text: str) -> ParameterDescriptor:
+    return ParameterDescriptor(description=text)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the auditor node until it is told to stop."""
+    return run_node(AuditorNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Runs a node as a process of its own: start, spin, and a stop on SIGINT or SIGTERM that loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from og_ros.errors import OgError
+
+
+class ClosableNode(Protocol):
+    """A node that finishes its work in `close` while it can still publish."""
+
+    def close(self) -> None: ...
+    def destroy_node(self) -> None: ...
+
+
+def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Spin a node until SIGINT or SIGTERM, then let it `close` and leave.
+
+    rclpy's own handlers would shut the context down first, and what the node still holds could not be published; so
+    the signals are taken here. A second signal ends the process at once. Returns the exit code: 0, or 1 after an
+    OgError, which is printed as one line.
+    """
+    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            sys.exit(128 + number)
+        stopping = True
+        executor.wake()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    node: Node | None = None
+    try:
+        node = make()
+        executor.add_node(node)
+        while not stopping and rclpy.ok():
+            executor.spin_once(timeout_sec=0.5)
+        return 0
+    except ExternalShutdownException:
+        return 0
+    except OgError as error:
+        name = node.get_name() if node is not None else "og_ros"
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        return 1
+    finally:
+        if node is not None:
+            close = getattr(node, "close", None)
+            if close is not None:
+                close()
+            executor.remove_node(node)
+            node.destroy_node()
+        executor.shutdown()
+        rclpy.try_shutdown()

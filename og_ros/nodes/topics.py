@@ -1,0 +1,60 @@
+"""Topics as the nodes share them: where attestations go, with which QoS, and how to listen to any publisher."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from og_ros.errors import ConfigError
+
+# An output's attestations are published beside it: /wheel_command has /wheel_command/attestation.
+ATTESTATION_SUFFIX: Final = "/attestation"
+
+
+def attestation_qos() -> QoSProfile:
+    """Return the QoS of attestation topics.
+
+    Reliable, so that a gap means more than a lost packet; 1000 deep, so that at 100 Hz a listener may be away for ten
+    seconds.
+    """
+    return QoSProfile(depth=1000, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def matching_qos(node: Node, topic: str, depth: int = 100) -> QoSProfile:
+    """Return the strongest QoS that every present publisher of a topic can serve.
+
+    A reliable subscription hears no best-effort publisher, a transient-local one no volatile publisher.
+    """
+    publishers = node.get_publishers_info_by_topic(topic)
+    reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
+    latched = bool(publishers) and all(
+        p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers
+    )
+    return QoSProfile(
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def message_class(name: str) -> Any:
+    """Return the Python class of an interface such as "sensor_msgs/msg/Image".
+
+    Raises ConfigError for a name of another form or a package that is not installed.
+    """
+    parts = name.split("/")
+    if len(parts) != 3 or parts[1] != "msg" or not all(part.isidentifier() for part in parts):
+        raise ConfigError(f"{name!r} is no message type; one looks like sensor_msgs/msg/Image")
+    try:
+        return getattr(importlib.import_module(f"{parts[0]}.msg"), parts[2])
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"message type {name} is not installed: install the package {parts[0]}") from error
+
+
+def has_header(kind: Any) -> bool:
+    """Return whether a message class begins with a std_msgs/Header."""
+    first = next(iter(kind.get_fields_and_field_types().values()), "")
+    return bool(first == "std_msgs/Header")
