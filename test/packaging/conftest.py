@@ -91,7 +91,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.new"))
-        else:
+        elif (ROOT / name).is_file():
             shutil.copy2(ROOT / name, folder / name)
     shutil.rmtree(folder / "og_ros" / "msg", ignore_errors=True)
     return folder
