@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := robot,ros,ros-build,blake3,bench,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
-  $(wildcard cmake/* msg/*.msg config/* launch/*)
+  $(wildcard config launch msg cmake/* config/* launch/* msg/*.msg)
 
 .PHONY: setup demo test lint bench launch-deps clean
 
