@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from og_ros.attest import Attestation, cose
 from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
@@ -46,7 +48,7 @@ def read_log(
     with Ledger.open(directory) as ledger:
         key = ledger.key
         if registry is not None:
-            identity = key_id(key.public_key)
+            identity = key_id(Ed25519PublicKey.from_public_bytes(key.public_key))
             certificate = registry.key(identity)
             newest = ledger.latest_checkpoint()
             at = newest.signed_ns if newest is not None else 0

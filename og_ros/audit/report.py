@@ -44,7 +44,7 @@ class Report:
             auditor=auditor,
             registry=registry,
             policy=policy,
-            not_checked=tuple(_not_checked(bag, auditor, registry, policy)),
+            not_checked=tuple(_not_checked(bag, auditor, registry)),
         )
 
     @property
@@ -107,7 +107,7 @@ class Report:
             if self.registry is None
             else {
                 "root": self.registry.fingerprint,
-                "pinned": _pinned(self.registry, self.policy),
+                "pinned": self.registry.pinned,
                 "number": self.registry.number,
             },
             "log": None
@@ -117,15 +117,11 @@ class Report:
         }
 
 
-def _pinned(registry: Registry, policy: Policy) -> bool:
-    return registry.pinned or policy.registry_root == registry.fingerprint
-
-
-def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None, policy: Policy) -> list[str]:
+def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None) -> list[str]:
     notes = []
     if registry is None:
         notes.append("signatures, keys and models: no registry was given (--registry)")
-    elif not _pinned(registry, policy):
+    elif not registry.pinned:
         notes.append(
             f"the registry's root {registry.fingerprint}: nobody pinned it, so it is as trustworthy as whoever "
             "gave the directory (pin it in the policy, or with --root)"

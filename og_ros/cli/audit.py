@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +51,26 @@ def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="FILE", type=Path, help="what is demanded of the run (YAML)")
 
 
-def trust(args: argparse.Namespace) -> tuple[Registry | None, Policy | None]:
-    """Open the registry and the policy that the arguments name."""
-    from og_ros.audit.policy import load_policy
+def trust(args: argparse.Namespace) -> tuple[Registry | None, Policy]:
+    """Open the registry and the policy that the arguments name.
+
+    A registry whose root is not the pinned one is opened all the same: the audit then says so, as a violation.
+    """
+    from og_ros.audit.policy import Policy, load_policy
+    from og_ros.errors import RegistryError
     from og_ros.registry import Registry
 
-    policy = load_policy(args.policy) if args.policy else None
-    pinned = args.root or (policy.registry_root if policy else None)
-    registry = Registry.open(args.registry, pinned_root=pinned) if args.registry else None
-    return registry, policy
+    policy = load_policy(args.policy) if args.policy else Policy()
+    if args.root:
+        policy = replace(policy, registry_root=args.root)
+    if args.registry is None:
+        return None, policy
+    try:
+        return Registry.open(args.registry, pinned_root=policy.registry_root), policy
+    except RegistryError:
+        if policy.registry_root is None:
+            raise
+        return Registry.open(args.registry), policy
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from og_ros.audit.findings import Severity
+from og_ros.audit.levels import AXES
 from og_ros.audit.report import Report, Verdict
 
 SHOWN_FINDINGS: Final = 12
@@ -48,21 +49,15 @@ def _show_stages(report: Report, console: Console) -> None:
     levels = report.auditor.levels.by_stage()
     if not levels:
         return
-    table = Table(title="Lowest level of each stage", title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in ("stage", "model", "key", "model integrity", "authenticity", "provenance", "environment", "settlement"):
-        table.add_column(column, overflow="fold")
-    for stage, statement in sorted(report.auditor.stages.items()):
-        level = levels[stage]
-        table.add_row(
-            stage,
-            f"{statement.model.name} {statement.model.version}".strip(),
-            statement.key_id.hex()[:8],
-            level["model_integrity"],
-            level["inference_authenticity"],
-            level["data_provenance"],
-            level["execution_environment"],
-            level["settlement"],
-        )
+    table = Table(title="Lowest level of each stage", title_justify="left", box=None, pad_edge=False)
+    table.add_column("", style="dim")
+    statements = sorted(report.auditor.stages.items())
+    for stage, _ in statements:
+        table.add_column(Text(stage), overflow="fold")
+    table.add_row("model", *(Text(f"{s.model.name} {s.model.version}".strip()) for _, s in statements))
+    table.add_row("key", *(s.key_id.hex()[:16] for _, s in statements))
+    for axis in AXES:
+        table.add_row(axis.replace("_", " "), *(levels[stage][axis].replace("_", " ") for stage, _ in statements))
     console.print()
     console.print(table)
 

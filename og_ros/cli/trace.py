@@ -44,13 +44,12 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trace one message and return the exit code."""
     from og_ros.audit.bag import open_bag
-    from og_ros.audit.policy import Policy
     from og_ros.audit.run import join_bag
     from og_ros.audit.trace import trace as trace_message
 
     registry, policy = trust(args)
     with open_bag(args.bag) as bag:
-        auditor = join_bag(bag, registry, policy or Policy(), args.ledger)
+        auditor = join_bag(bag, registry, policy, args.ledger)
     node = trace_message(auditor, args.topic, args.index)
     if args.json:
         write_json(node.as_json(), "-")
