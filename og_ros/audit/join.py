@@ -7,7 +7,7 @@ earlier, so the same code serves a recording (once, at its end) and a live strea
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -203,7 +203,7 @@ class Joiner:
             altered.seen = True
             yield altered.inference.finding(
                 "output_altered",
-                f"stage {altered.inference.stage}: the message recorded on {message.topic} is not the one that it attested",
+                f"stage {altered.inference.stage}: the message recorded on {message.topic} is not what it attested",
             )
         elif attested.seen[message.digest]:
             yield _message_finding(
@@ -300,7 +300,7 @@ class Joiner:
     def _source(self, inference: Inference, reference: DataReference) -> tuple[Inference | None, Finding | None]:
         """Return the inference that made an input (None: not attested), and what contradicts that link."""
         named = self._by_digest.get(reference.attestation) if reference.attestation else None
-        candidates = self._producers.get((reference.topic, reference.digest), ())
+        candidates: Collection[Inference] = self._producers.get((reference.topic, reference.digest), ())
         if named is not None:
             if named not in candidates:
                 return None, inference.finding(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -18,7 +17,6 @@ from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
 
 SessionKey = tuple[bytes, bytes]
-_BATCH: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -53,16 +51,11 @@ def read_log(
             newest = ledger.latest_checkpoint()
             at = newest.signed_ns if newest is not None else 0
             if certificate is None or certificate.role != "log":
-                findings.append(
-                    Finding("log_key_unregistered", f"log {ledger.origin}: its key {identity.hex()[:16]} is not registered")
-                )
+                problem = f"its key {identity.hex()[:16]} is not registered"
+                findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
             elif newest is not None and certificate.status(at) is not Status.VALID:
-                findings.append(
-                    Finding(
-                        "log_key_unregistered",
-                        f"log {ledger.origin}: its key was {certificate.status(at).name.lower()} at the last checkpoint",
-                    )
-                )
+                problem = f"its key was {certificate.status(at).name.lower()} at the last checkpoint"
+                findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
         try:
             report = ledger.verify()
         except LogError as error:
@@ -83,7 +76,8 @@ def read_log(
             try:
                 attestation = cose.decode(leaf.data)
             except AttestationError as error:
-                findings.append(Finding("log_invalid", f"log {ledger.origin}: leaf {leaf.index} is no attestation: {error}"))
+                problem = f"leaf {leaf.index} is no attestation: {error}"
+                findings.append(Finding("log_invalid", f"log {ledger.origin}: {problem}"))
                 continue
             leaves[attestation.digest] = leaf.index
             statement = attestation.statement

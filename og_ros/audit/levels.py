@@ -19,32 +19,25 @@ AXES: Final[dict[str, tuple[str, ...]]] = {
     "disclosure": ("absent", "committed", "clear"),
 }
 
+_DISCLOSURE: Final = {Disclosure.CLEAR: "clear", Disclosure.COMMITTED: "committed", Disclosure.ABSENT: "absent"}
+
 
 def levels_of(inference: Inference) -> dict[str, str]:
     """Compute an inference's level on each axis from what its checks gave; nothing is taken from its own words."""
     statement = inference.attestation.statement
     signed = inference.signed is True
+    authenticity = "none"
     if signed:
         authenticity = "observed" if statement.mode_used == Mode.OBSERVED else "signed"
-    else:
-        authenticity = "none"
-    if inference.certified and signed:
-        model = "certified"
-    else:
-        model = "claimed" if signed else "unknown"
-    references = (*statement.inputs, *statement.outputs)
-    hidden = {reference.disclosure for reference in references}
-    if Disclosure.ABSENT in hidden:
-        disclosure = "absent"
-    else:
-        disclosure = "committed" if Disclosure.COMMITTED in hidden else "clear"
+    model = ("certified" if inference.certified else "claimed") if signed else "unknown"
+    least_shown = max(reference.disclosure for reference in (*statement.inputs, *statement.outputs))
     return {
         "model_integrity": model,
         "inference_authenticity": authenticity,
         "data_provenance": "linked" if inference.linked else "unlinked",
         "execution_environment": "software_key" if signed else "none",
         "settlement": "logged" if inference.logged else "none",
-        "disclosure": disclosure,
+        "disclosure": _DISCLOSURE[least_shown],
     }
 
 

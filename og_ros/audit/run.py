@@ -39,8 +39,7 @@ def audit_bag(
     policy = policy or Policy()
     with open_bag(path) as bag:
         auditor = join_bag(bag, registry, policy, ledger, progress)
-        report = Report.of(bag, auditor, registry, policy)
-    return report
+        return Report.of(bag, auditor, registry, policy)
 
 
 def join_bag(

@@ -10,7 +10,6 @@ from og_ros.attest import Statement
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
 
-
 # So many of a session's newest sequence numbers are remembered, so that a week's run stays small.
 WINDOW: Final = 65_536
 
@@ -109,7 +108,7 @@ def _continuity(chain: SessionChain, inference: Inference) -> Iterator[Finding]:
         if chain.digests[statement.sequence] != inference.attestation.digest:
             yield inference.finding(
                 "session_forked",
-                f"stage {statement.stage}: two different attestations have sequence {statement.sequence} of one session",
+                f"stage {statement.stage}: two attestations of one session have sequence {statement.sequence}",
             )
         return
     if statement.sequence < chain.newest.sequence:
@@ -132,7 +131,7 @@ def _neighbours(chain: SessionChain, inference: Inference) -> Iterator[Finding]:
     statement = inference.attestation.statement
     before = chain.digests.get(statement.sequence - 1)
     after = chain.previous.get(statement.sequence + 1)
-    if (before is not None and before != statement.previous) or (after is not None and after != inference.attestation.digest):
+    if before not in (None, statement.previous) or after not in (None, inference.attestation.digest):
         yield inference.finding(
             "chain_broken",
             f"stage {statement.stage}: sequence {statement.sequence} does not fit its neighbour in the session's chain",

@@ -35,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("bag", metavar="BAG", type=Path, help="the recording: a rosbag2 directory")
     parser.add_argument("--topic", required=True, metavar="T", help="topic of the command")
     parser.add_argument(
-        "--index", type=int, default=-1, metavar="N", help="which message on the topic, from 0; negative from the end (-1)"
+        "--index", type=int, default=-1, metavar="N", help="which message on the topic; -1 is the last, 0 the first"
     )
     add_trust_arguments(parser)
     parser.add_argument("--json", action="store_true", help="write the tree as JSON to standard output")
@@ -76,8 +76,8 @@ def _tree(node: TraceNode, parent: Tree | None = None) -> Tree:
     else:
         statement = inference.attestation.statement
         lines.append(
-            f"made by stage [bold]{escape(statement.stage)}[/bold] of robot {escape(statement.robot)}, sequence {statement.sequence}, "
-            f"at {statement.start_ns / 1e9:.3f} s ({statement.clock.name.lower()} clock), "
+            f"made by stage [bold]{escape(statement.stage)}[/bold] of robot {escape(statement.robot)}, "
+            f"sequence {statement.sequence}, at {statement.start_ns / 1e9:.3f} s ({statement.clock.name.lower()} clock), "
             f"in {statement.duration_ns / 1e6:.2f} ms"
         )
         certified = _word(inference.certified, "certified", "not certified")

@@ -90,7 +90,7 @@ def algorithm_confusion(run: Run) -> None:
 def unregistered_key(run: Run) -> None:
     stranger = SoftwareSigner(keys.generate())
     run.signers["planning"] = stranger
-    for index, attestation in run.of_stage("planning")[TICK:]:
+    for index, _ in run.of_stage("planning")[TICK:]:
         run.resign(index, key_id=stranger.key_id, algorithm=stranger.algorithm)
 
 
@@ -400,7 +400,8 @@ def test_honest_run_holds_without_findings(tmp_path: Path) -> None:
 def test_loss_and_jitter_raise_no_violation(seed: int, tmp_path: Path) -> None:
     """Lost messages and attestations are told from withheld ones; the warnings say what is missing."""
     rng = random.Random(seed)
-    topics = ["/camera/image", "/scan", "/perception/line", "/planning/reference/attestation", "/wheel_command/attestation"]
+    data = ["/camera/image", "/scan", "/perception/line"]
+    topics = [*data, "/planning/reference/attestation", "/wheel_command/attestation"]
     skip = frozenset((rng.choice(topics), rng.randrange(5, 195)) for _ in range(2))
     run = honest_run(200, skip=skip)
     run.records = [dataclasses.replace(r, received_ns=r.received_ns + rng.randrange(MS)) for r in run.records]
@@ -484,7 +485,7 @@ def test_stage_that_reads_its_own_output_is_linked(tmp_path: Path) -> None:
     signer, session = run.signers["control"], run.sessions["control"]
     start = run.records[-1].received_ns
     previous: DataReference | None = None
-    image = payload("/camera/image", 0, 0)
+    image = run.records[0].payload
     root = DataReference("/camera/image", "sensor_msgs/msg/Image", digest(image), covered_size(image))
     last = run.of_stage("control")[-1][1]
     session._previous, session._sequence = last.digest, last.statement.sequence + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import struct
 import time
 from collections.abc import Callable
@@ -147,6 +148,7 @@ def honest_run(
     `skip` drops records as a lossy network would (topic, tick); `signers` are those of another run, else new ones.
     """
     run = Run(robot)
+    salt = int.from_bytes(os.urandom(4), "big") << 20
     now = time.time_ns() - int(age_s * 1e9) - ticks * 50 * MS
     for stage in STAGES:
         new = SoftwareSigner(keys.generate(Algorithm.EDDSA if stage == "control" else Algorithm.ES256))
@@ -169,12 +171,12 @@ def honest_run(
                 run.records.append(Record(topic, kind, data, at))
 
         for offset, topic in enumerate(("/camera/image", "/scan", "/odom")):
-            data = payload(topic, stamp, tick)
+            data = payload(topic, stamp, salt + tick)
             newest[topic] = DataReference(topic, TYPES[topic], digest(data), covered_size(data), stamp)
             put(topic, data, wall + offset * MS, TYPES[topic])
         for order, (stage, (inputs, output)) in enumerate(STAGES.items(), 1):
             begin = stamp + order * 5 * MS
-            data = payload(output, begin, tick)
+            data = payload(output, begin, salt + tick)
             newest[output] = DataReference(
                 output, TYPES[output], digest(data), covered_size(data), begin if output in STAMPED else 0
             )
@@ -190,5 +192,6 @@ def honest_run(
             statement = dataclasses.replace(attestation.statement, signed_at_ns=wall + order * 10 * MS + MS)
             attestation = cose.sign(statement, run.signers[stage])
             run.sessions[stage]._previous = attestation.digest
-            put(f"{output}/attestation", encode_attestation(attestation), wall + order * 10 * MS + 2 * MS, ATTESTATION_TYPE)
+            at = wall + order * 10 * MS + 2 * MS
+            put(f"{output}/attestation", encode_attestation(attestation), at, ATTESTATION_TYPE)
     return run
