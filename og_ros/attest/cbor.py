@@ -7,11 +7,11 @@ is: by length, then by bytes; the maps below are built in that order.
 
 from __future__ import annotations
 
-import io
 from typing import Any, Final
 
 import cbor2
 
+from og_ros.attest import cbor_reader
 from og_ros.attest.statement import (
     Algorithm,
     Clock,
@@ -26,7 +26,6 @@ from og_ros.attest.statement import (
 from og_ros.errors import AttestationError
 
 MAX_STATEMENT_SIZE: Final = 60_000
-_MAX_DEPTH: Final = 8
 
 
 def encode(statement: Statement) -> bytes:
@@ -64,7 +63,9 @@ def encode(statement: Statement) -> bytes:
 
 def decode(data: bytes) -> Statement:
     """Read a statement back; raises AttestationError for anything but the one deterministic encoding of it."""
-    tree = strict_loads(data)
+    if len(data) > MAX_STATEMENT_SIZE:
+        raise AttestationError(f"the statement is {len(data)} bytes long; {MAX_STATEMENT_SIZE} are allowed")
+    tree = cbor_reader.read(data)
     try:
         statement = Statement(
             robot=_of(tree, "robot", str),
@@ -91,23 +92,8 @@ def decode(data: bytes) -> Statement:
     except ValueError as error:
         raise AttestationError(f"the statement holds {error}") from error
     if encode(statement) != data:
-        raise AttestationError("the statement is not in deterministic encoding, or has unknown fields")
+        raise AttestationError("the statement has unknown fields")
     return statement
-
-
-def strict_loads(data: bytes) -> Any:
-    """Decode one CBOR item; duplicate keys, indefinite lengths, deep nesting, trailing bytes raise AttestationError."""
-    stream = io.BytesIO(data)
-    try:
-        decoder = cbor2.CBORDecoder(stream, max_depth=_MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False)
-        tree = decoder.decode()
-    except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise AttestationError(f"malformed CBOR: {error}") from error
-    except Exception as error:  # a tag (date, address, ...) has its own decoder, which raises what it likes
-        raise AttestationError(f"malformed CBOR: {type(error).__name__}: {error}") from error
-    if stream.tell() != len(data):
-        raise AttestationError("CBOR with bytes after its end")
-    return tree
 
 
 def _model(model: ModelReference) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from typing import Final
 
 import cbor2
 
-from og_ros.attest import cbor
+from og_ros.attest import cbor, cbor_reader
 from og_ros.attest.signer import Signer
 from og_ros.attest.statement import Attestation, Statement
 from og_ros.errors import AttestationError
 
 CONTENT_TYPE: Final = "application/vnd.og-ros.statement+cbor"
 COSE_SIGN1_TAG: Final = 18
+MAX_COSE_SIZE: Final = 65_535  # what the log takes as a leaf; a statement of 60,000 bytes stays below it
 SIGNATURE_SIZE: Final = 64
 _ALG, _CONTENT_TYPE, _KID, _CWT_CLAIMS = 1, 3, 4, 15
 _ISS, _SUB = 1, 2
+_TAG_HEAD: Final = bytes([0xC0 | COSE_SIGN1_TAG])
 
 
 def seal(statement: Statement, signature: bytes) -> Attestation:
@@ -41,23 +43,24 @@ def decode(data: bytes) -> Attestation:
     Raises AttestationError for anything but the one form that `seal` gives: the tag, the protected header that follows
     from the statement, an empty unprotected header, deterministic encoding, a 64-byte signature.
     """
-    tree = cbor.strict_loads(data)
-    if not isinstance(tree, cbor2.CBORTag) or tree.tag != COSE_SIGN1_TAG:
+    if len(data) > MAX_COSE_SIZE:
+        raise AttestationError(f"the COSE_Sign1 object is {len(data)} bytes long; {MAX_COSE_SIZE} are allowed")
+    if data[:1] != _TAG_HEAD:
         raise AttestationError("not a COSE_Sign1 object: tag 18 is missing")
-    parts = tree.value
-    if not isinstance(parts, (list, tuple)) or len(parts) != 4:
+    parts = cbor_reader.read(data[1:])
+    if not isinstance(parts, list) or len(parts) != 4:
         raise AttestationError("a COSE_Sign1 object has four parts")
     protected, unprotected, payload, signature = parts
     if not isinstance(protected, bytes) or not isinstance(payload, bytes) or not isinstance(signature, bytes):
         raise AttestationError("protected header, payload and signature of a COSE_Sign1 object are byte strings")
-    if unprotected:
+    if unprotected != {}:
         raise AttestationError("the unprotected header is not empty: nothing unsigned may decide")
     statement = cbor.decode(payload)
     if protected != _protected(statement):
         raise AttestationError("the protected header does not match the statement")
     attestation = _assemble(statement, payload, to_be_signed(statement, payload), signature)
     if attestation.cose != data:
-        raise AttestationError("the COSE_Sign1 object is not in deterministic encoding")
+        raise AttestationError("the COSE_Sign1 object has another form than the one that `seal` gives")
     return attestation
 
 

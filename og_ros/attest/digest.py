@@ -36,9 +36,15 @@ def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -
     middlewares pad a payload to 4 bytes on the wire (75 bytes sent arrive as 76), so neither may count
     (OMG DDS-XTypes 1.3, 7.6.3.1.2). The GIL is released while a large message is hashed.
 
-    Raises AttestationError for a payload shorter than its encapsulation header or an unknown algorithm.
+    Raises AttestationError for a payload shorter than its encapsulation header, a view that is not contiguous, or an
+    unknown algorithm.
     """
     view = memoryview(message)
+    if view.itemsize != 1 or view.ndim != 1:  # such as a numpy array's: slices below count bytes
+        try:
+            view = view.cast("B")
+        except TypeError as error:
+            raise AttestationError("the payload's view is not contiguous; hash the bytes as they travelled") from error
     if view.nbytes < ENCAPSULATION_SIZE:
         raise AttestationError(f"a CDR payload has at least 4 bytes; this one has {view.nbytes}")
     state = _new(algorithm)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -25,6 +25,8 @@ from og_ros.errors import KeyFileError
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
+_MAX_FILE_SIZE: Final = 16_384
+
 
 def generate(algorithm: Algorithm = Algorithm.ES256) -> PrivateKey:
     """Make a private key: P-256 for ES256, Ed25519 for EdDSA."""
@@ -33,13 +35,14 @@ def generate(algorithm: Algorithm = Algorithm.ES256) -> PrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def algorithm_of(key: PrivateKey | PublicKey) -> Algorithm:
-    """Return the one algorithm that a key signs with; raises KeyFileError for a curve that og_ros does not use."""
+def algorithm_of(key: PrivateKey | PublicKey, name: str = "this key") -> Algorithm:
+    """Return the one algorithm that a key signs with; raises KeyFileError, naming `name`, for a kind not used here."""
     if isinstance(key, (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey)):
         return Algorithm.EDDSA
     if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)) and key.curve.name == "secp256r1":
         return Algorithm.ES256
-    raise KeyFileError("a key must be P-256 (ES256) or Ed25519 (EdDSA)")
+    kind = getattr(getattr(key, "curve", None), "name", type(key).__name__.rstrip("_"))
+    raise KeyFileError(f"{name} is of the kind {kind}; make one on P-256 (ES256) or Ed25519 (EdDSA)")
 
 
 def spki(key: PublicKey) -> bytes:
@@ -53,17 +56,29 @@ def key_id(key: PublicKey) -> bytes:
 
 
 def save_private(key: PrivateKey, path: Path) -> None:
-    """Write a private key as PKCS#8 PEM with mode 0600, durably; an existing file raises KeyFileError."""
+    """Write a private key as PKCS#8 PEM with mode 0600, durably; an existing file raises KeyFileError.
+
+    Where the writing fails, such as on a full disk, no part of a file is left.
+    """
     data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)  # the name of the file is in its directory
+        finally:
+            os.close(directory)
     except FileExistsError as error:
-        raise KeyFileError(f"{path} exists already; a key is never overwritten") from error
+        raise KeyFileError(f"{path} exists already; a key is never overwritten: choose another path") from error
     except OSError as error:
         raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
 
@@ -74,14 +89,7 @@ def load_private(path: Path) -> PrivateKey:
     Raises KeyFileError when the file is missing, readable or writable by group or others, owned by another user
     (other than root), or holds no P-256 or Ed25519 key.
     """
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(16_384)
-    except OSError as error:
-        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyFileError(f"{path} is not a regular file")
+    data, status = _read(path)
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise KeyFileError(f"{path} has mode {mode:04o}, so others can use the key: chmod 600 {path}")
@@ -91,10 +99,24 @@ def load_private(path: Path) -> PrivateKey:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no private key in unencrypted PEM") from error
-    if not isinstance(key, (ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)):
-        raise KeyFileError(f"{path}: a key must be P-256 (ES256) or Ed25519 (EdDSA)")
-    algorithm_of(key)
-    return key
+    algorithm_of(key, str(path))  # type: ignore[arg-type]  # of whatever kind: that is what it checks
+    return key  # type: ignore[return-value]
+
+
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """Read a small regular file and its status from one descriptor, without waiting for the writer of a pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            data = os.read(descriptor, _MAX_FILE_SIZE) if stat.S_ISREG(status.st_mode) else b""
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"{path} is not a regular file; name the PEM file of a key")
+    return data, status
 
 
 def public_pem(key: PublicKey) -> str:
@@ -108,16 +130,10 @@ def parse_public(pem: str | bytes, name: str = "public key") -> PublicKey:
         key = load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{name} is no public key in PEM") from error
-    if not isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
-        raise KeyFileError(f"{name}: a key must be P-256 (ES256) or Ed25519 (EdDSA)")
-    algorithm_of(key)
-    return key
+    algorithm_of(key, name)  # type: ignore[arg-type]  # of whatever kind: that is what it checks
+    return key  # type: ignore[return-value]
 
 
 def load_public(path: Path) -> PublicKey:
-    """Read a public key from a PEM file (at most 16 KiB)."""
-    try:
-        with open(path, "rb") as file:
-            return parse_public(file.read(16_384), str(path))
-    except OSError as error:
-        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
+    """Read a public key from a PEM file (at most 16 KiB); raises KeyFileError when it holds no P-256 or Ed25519 key."""
+    return parse_public(_read(path)[0], str(path))

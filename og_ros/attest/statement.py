@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -133,10 +134,22 @@ TEXT_BOUNDS: Final = {
     "runtime.name": 64, "runtime.version": 64, "runtime.provider": 64, "runtime.options": 512, "runtime.cpu": 128,
 }  # fmt: skip
 
+# Characters that no text field may hold, as a fixed list: which characters are printable changes with each version of
+# Unicode, and two verifiers must agree on what is valid. They are the controls, the line breaks, and what hides or
+# reorders text where a finding is shown: soft hyphen, zero widths, bidirectional controls, byte order mark, tags.
+HIDDEN_CHARACTERS: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\uffff\U000e0000-\U000e007f]"
+)
+
 
 def check(statement: Statement) -> None:
-    """Raise AttestationError when a field is outside the bounds of msg/Attestation.msg."""
+    """Raise AttestationError when a field has another type than it should, or is outside msg/Attestation.msg's bounds.
+
+    Types are checked too, so that nothing is signed that cannot be read back, such as a float duration.
+    """
     s = statement
+    _integer("format_version", s.format_version)
     if s.format_version != FORMAT_VERSION:
         raise AttestationError(f"format_version is {s.format_version}; this software knows {FORMAT_VERSION}")
     for name, value in (("robot", s.robot), ("stage", s.stage), ("node", s.node)):
@@ -160,6 +173,8 @@ def check(statement: Statement) -> None:
         _text(f"runtime.{name}", getattr(s.runtime, name))
     _size("runtime.processing_digest", s.runtime.processing_digest, DIGEST_SIZE)
     for side, references in (("inputs", s.inputs), ("outputs", s.outputs)):
+        if type(references) is not tuple:
+            raise AttestationError(f"{side} is a {type(references).__name__}; it must be a tuple")
         if not 1 <= len(references) <= MAX_REFERENCES:
             raise AttestationError(f"{side} has {len(references)} references; 1 to {MAX_REFERENCES} are allowed")
         for reference in references:
@@ -175,7 +190,7 @@ def _check_reference(side: str, reference: DataReference) -> None:
     _size(f"{side}.digest", reference.digest, DIGEST_SIZE)
     _unsigned("size", reference.size)
     _time("stamp", reference.stamp_ns)
-    if reference.attestation:
+    if reference.attestation != b"":
         if side == "outputs":
             raise AttestationError("an output names no attestation: it is its own attestation's output")
         _size(f"{side}.attestation", reference.attestation, DIGEST_SIZE)
@@ -185,38 +200,48 @@ def _check_reference(side: str, reference: DataReference) -> None:
 
 
 def _text(name: str, value: str, required: bool = False) -> None:
+    if type(value) is not str:
+        raise AttestationError(f"{name} is a {type(value).__name__}; it must be a str")
     if required and not value:
         raise AttestationError(f"{name} is empty")
     if value.isascii():
-        size = len(value)
+        size, shown = len(value), value.isprintable()
     else:
         try:
             size = len(value.encode())
         except UnicodeEncodeError as error:
             raise AttestationError(f"{name} is not valid Unicode text") from error
+        shown = HIDDEN_CHARACTERS.search(value) is None
     if size > TEXT_BOUNDS[name]:
         raise AttestationError(f"{name} is {size} bytes long; {TEXT_BOUNDS[name]} are allowed")
-    if not value.isprintable():
-        raise AttestationError(f"{name} has a character that cannot be printed: {value!r}")
+    if not shown:
+        raise AttestationError(f"{name} has a control or hidden character: {value!a}")
 
 
 def _size(name: str, value: bytes, size: int) -> None:
+    if type(value) is not bytes:
+        raise AttestationError(f"{name} is a {type(value).__name__}; it must be bytes")
     if len(value) != size:
         raise AttestationError(f"{name} is {len(value)} bytes long; it must be {size}")
 
 
+def _integer(name: str, value: int) -> None:
+    if type(value) is not int:
+        raise AttestationError(f"{name} is a {type(value).__name__}; it must be an int")
+
+
 def _unsigned(name: str, value: int) -> None:
+    _integer(name, value)
     if not 0 <= value < 2**64:
         raise AttestationError(f"{name} is {value}; it must fit 64 bits without a sign")
 
 
 def _time(name: str, value: int) -> None:
+    _integer(name, value)
     if not 0 <= value <= MAX_TIME_NS:
         raise AttestationError(f"{name} is {value} ns; it must be from 0 to {MAX_TIME_NS} ns")
 
 
 def _member(name: str, kind: type[IntEnum], value: int) -> None:
-    try:
-        kind(value)
-    except ValueError as error:
-        raise AttestationError(f"{name} is {value}, which this version does not know") from error
+    if not isinstance(value, kind):
+        raise AttestationError(f"{name} is {value!r}; it must be a member of {kind.__name__}")

@@ -18,7 +18,11 @@ _ECDSA: Final = ec.ECDSA(hashes.SHA256())
 
 
 def verify_signature(public_key: keys.PublicKey, message: bytes, signature: bytes) -> None:
-    """Check a 64-byte signature of a message; raises SignatureError with the reason when it does not hold."""
+    """Check a 64-byte signature of a message.
+
+    Raises SignatureError with the reason when it does not hold, KeyFileError for a key that is not P-256 or Ed25519.
+    """
+    keys.algorithm_of(public_key)
     if len(signature) != cose.SIGNATURE_SIZE:
         raise SignatureError(f"the signature is {len(signature)} bytes long; it must be {cose.SIGNATURE_SIZE}")
     try:

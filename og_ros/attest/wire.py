@@ -38,8 +38,9 @@ def decode_attestation(payload: bytes | memoryview) -> Attestation:
     Raises AttestationError when the payload is truncated, has bytes after its end, exceeds a bound of the message, or
     holds a value that the statement does not allow. The signature is not checked.
     """
-    if len(payload) > MAX_MESSAGE_SIZE:
-        raise AttestationError(f"the attestation is {len(payload)} bytes long; {MAX_MESSAGE_SIZE} are allowed")
+    size = memoryview(payload).nbytes
+    if size > MAX_MESSAGE_SIZE:
+        raise AttestationError(f"the attestation is {size} bytes long; {MAX_MESSAGE_SIZE} are allowed")
     reader = CdrReader(payload)
     version = reader.number("H", 2)
     robot, stage, node = reader.text(_MAX_TEXT), reader.text(_MAX_TEXT), reader.text(_MAX_TEXT)
