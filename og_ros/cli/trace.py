@@ -77,7 +77,8 @@ def _tree(node: TraceNode, parent: Tree | None = None) -> Tree:
         statement = inference.attestation.statement
         lines.append(
             f"made by stage [bold]{escape(statement.stage)}[/bold] of robot {escape(statement.robot)}, "
-            f"sequence {statement.sequence}, at {statement.start_ns / 1e9:.3f} s ({statement.clock.name.lower()} clock), "
+            f"sequence {statement.sequence}, "
+            f"at {statement.start_ns / 1e9:.3f} s ({statement.clock.name.lower()} clock), "
             f"in {statement.duration_ns / 1e6:.2f} ms"
         )
         certified = _word(inference.certified, "certified", "not certified")

@@ -83,6 +83,9 @@ class AuditorNode(Node):
         }
         for name, description in text.items():
             self.declare_parameter(name, "", _describe(description))
+        self.declare_parameter(
+            "topics", [""], _describe("topics to watch from the start, e.g. the sensors'; others once they are named")
+        )
         self.declare_parameter("check_data", True, _describe("hash the messages that attestations name"))
         self.declare_parameter("status_period", 0.5, _describe("seconds between two ChainStatus"))
         self.declare_parameter("horizon", 2.0, _describe("seconds that a record's counterpart may take to arrive"))
@@ -163,6 +166,7 @@ class AuditorNode(Node):
                 for side in (stage.newest.attestation.statement.inputs, stage.newest.attestation.statement.outputs)
                 for reference in side
             }
+        named.update(topic for topic in self.get_parameter("topics").value if topic)
         for topic in named - self._data.keys():
             self._watch(topic)
 
