@@ -24,7 +24,7 @@ from og_ros.registry.timestamp import format_time, parse_time
 
 FORMAT: Final = 1
 MAX_ENTRY: Final = 65_536
-MAX_INDEX: Final = 32 * 2**20
+MAX_INDEX: Final = 8 * 2**20
 MAX_AUTHORITIES: Final = 64
 MAX_STAGES: Final = 64
 INDEX_PATH: Final = "index.dsse.json"

@@ -67,6 +67,18 @@ def present(directory: Path) -> Iterator[str]:
         yield from (f"{folder}/{name}" for name in names if not name.endswith(STAGED))
 
 
+def digest_of(file: Path) -> bytes:
+    """Return the SHA-256 of a file of any size, such as a model; raises RegistryError."""
+    hasher = sha256()
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                hasher.update(block)
+    except OSError as error:
+        raise RegistryError(f"cannot read {file}: {error.strerror}") from error
+    return hasher.digest()
+
+
 def commit(directory: Path, new: dict[str, bytes], index_path: str, index: bytes) -> None:
     """Write files and the index that lists them, durably and all or nothing; raises RegistryError."""
     try:

@@ -19,7 +19,7 @@ MAX_INDEX_FILE: Final = MAX_INDEX * 2
 _ATTEMPTS: Final = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Registry:
     """The certified models and keys of a registry, all verified.
 
@@ -79,6 +79,30 @@ class Registry:
     def model(self, name: str, version: str) -> ModelCertificate | None:
         """Return the certificate of a model by name and version, or None."""
         return self._by_name.get((name, version))
+
+    def find_key(self, start: str) -> KeyCertificate:
+        """Return the one certificate whose key id in hex starts so (8 digits at least); raises RegistryError."""
+        found = [key for key_id, key in self.keys.items() if key_id.hex().startswith(start.lower())]
+        if len(start) < 8 or len(found) != 1:
+            raise RegistryError(
+                f"{start[:64]!a} names {len(found) if len(start) >= 8 else 'no'} key of the registry {self.directory}; "
+                "give the key id, or its first 8 hex digits or more (og-ros keys list)"
+            )
+        return found[0]
+
+    def find_models(self, name: str) -> tuple[ModelCertificate, ...]:
+        """Return the certificates of a model given as NAME@VERSION or sha256:DIGEST; raises RegistryError if none."""
+        if name.startswith("sha256:"):
+            found = self.models_with(entry.parse_digest(name, "the digest"))
+        else:
+            model = self.model(*name.partition("@")[::2])
+            found = (model,) if model else ()
+        if not found:
+            raise RegistryError(
+                f"the registry {self.directory} has no model {name[:160]!a}; "
+                "give NAME@VERSION or sha256:DIGEST (og-ros registry list)"
+            )
+        return found
 
     def authority(self, name: str) -> Authority | None:
         """Return a present authority by name, or None."""

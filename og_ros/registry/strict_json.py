@@ -1,15 +1,13 @@
-"""Strict JSON: one meaning for one text. Duplicate keys, NaN, floats out of range and deep nesting are refused."""
+"""Strict JSON: one meaning for one text. Duplicate keys, NaN and floats out of range are refused."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from og_ros.errors import RegistryError
-
-_MAX_DEPTH: Final = 32
 
 
 def loads(data: bytes, what: str, limit: int) -> Any:
@@ -20,7 +18,6 @@ def loads(data: bytes, what: str, limit: int) -> Any:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise RegistryError(f"{what} is not UTF-8") from error
-    _check_depth(text, what)
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as error:
@@ -68,27 +65,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is out of range")
     return value
-
-
-def _check_depth(text: str, what: str) -> None:
-    """Bound the nesting by counting brackets outside strings before the parser recurses."""
-    depth = 0
-    quoted = escaped = False
-    if text.count("[") + text.count("{") <= _MAX_DEPTH:
-        return
-    for character in text:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                quoted = False
-        elif character == '"':
-            quoted = True
-        elif character in "[{":
-            depth += 1
-            if depth > _MAX_DEPTH:
-                raise RegistryError(f"{what} is nested deeper than {_MAX_DEPTH}")
-        elif character in "]}":
-            depth -= 1

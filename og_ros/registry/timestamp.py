@@ -12,6 +12,7 @@ NS_PER_SECOND: Final = 10**9
 MAX_TIME_NS: Final = 253_402_300_799 * NS_PER_SECOND + 999_999_999  # the end of the year 9999
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _FORM: Final = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})\.(\d{9})Z", re.ASCII)
+_TYPED: Final = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?Z", re.ASCII)
 
 
 def format_time(nanoseconds: int) -> str:
@@ -27,12 +28,24 @@ def parse_time(text: str, what: str) -> int:
     match = _FORM.fullmatch(text)
     if not match:
         raise RegistryError(f"{what} {text[:40]!a} is no time like 2026-01-31T12:00:00.000000000Z")
+    return _nanoseconds(match[1], match[2], text, what)
+
+
+def read_time(text: str, what: str) -> int:
+    """Read a time that a person typed, in UTC, with any number of digits of a second; raises RegistryError."""
+    match = _TYPED.fullmatch(text)
+    if not match:
+        raise RegistryError(f"{what} {text[:40]!a} is no time in UTC like 2026-01-31T12:00:00Z")
+    return _nanoseconds(match[1], (match[2] or "").ljust(9, "0"), text, what)
+
+
+def _nanoseconds(seconds: str, fraction: str, text: str, what: str) -> int:
     try:
-        moment = datetime.datetime.strptime(match[1] + "+0000", "%Y-%m-%dT%H:%M:%S%z")
+        moment = datetime.datetime.strptime(seconds + "+0000", "%Y-%m-%dT%H:%M:%S%z")
     except ValueError as error:
         raise RegistryError(f"{what} {text} is no time of the calendar") from error
     difference = moment - _EPOCH
-    nanoseconds = (difference.days * 86_400 + difference.seconds) * NS_PER_SECOND + int(match[2])
+    nanoseconds = (difference.days * 86_400 + difference.seconds) * NS_PER_SECOND + int(fraction)
     if nanoseconds < 0:
         raise RegistryError(f"{what} {text} is before 1970")
     return nanoseconds
