@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from og_ros.errors import ConfigError
 from og_ros.sim.box import Box
 from og_ros.sim.floor import PIXELS_PER_METRE, Floor
 from og_ros.sim.robot import Pose
@@ -52,6 +53,9 @@ class Renderer:
     The homography from image to floor is split: its part that is fixed to the robot (which spot before the robot a
     pixel looks at) is worked out once, so that a frame costs one rotation and one `cv2.remap`. Positions are given to
     OpenCV in fixed point, where it works in integers, so a frame has the same bytes on every CPU.
+
+    Raises:
+        ConfigError: the camera would see the horizon.
     """
 
     def __init__(self, camera: Camera, floor: Floor) -> None:
@@ -64,7 +68,10 @@ class Renderer:
         down = ((np.arange(camera.height) - self._centre[1]) / camera.focal_length)[:, None]
         fall = self._sin + down * self._cos
         if float(fall.min()) <= 0.0:
-            raise ValueError(f"camera pitch {camera.pitch:.3f} rad shows the horizon: pitch it down or narrow its view")
+            raise ConfigError(
+                f"camera of {camera.width}x{camera.height} pixels, pitch {camera.pitch:.3f} rad, shows the horizon: "
+                "pitch it down, or narrow its view or its height"
+            )
         reach = camera.elevation / fall
         ahead = camera.forward + reach * (self._cos - down * self._sin)
         self._ahead = np.round(np.broadcast_to(ahead, (camera.height, camera.width)) * scale, 3)

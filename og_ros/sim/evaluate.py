@@ -122,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated time of each drive")
     parser.add_argument("--delay", type=int, default=1, help="steps of 25 ms from sensor to wheel")
     options = parser.parse_args(arguments)
+    if options.seeds < 1 or options.seconds < STEP or options.delay < 0:
+        parser.error("give one seed or more, a time, and no negative delay: nothing judged is no pass")
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     try:
         policy = _policy(options.policy, options.models)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from og_ros.errors import ConfigError
 from og_ros.sim.box import Box, BoxTimes, boxes_beside, random_box
 from og_ros.sim.camera import Camera, Renderer
 from og_ros.sim.floor import random_floor
@@ -33,6 +34,9 @@ class World:
         camera, lidar, chassis: constants of the robot.
         boxes: whether boxes stand beside the track and come and go on the line by `times`.
         times: the schedule of the boxes on the line.
+
+    Raises:
+        ConfigError: the seed is negative, or the camera would see the horizon.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class World:
         boxes: bool = True,
         times: BoxTimes | None = None,
     ) -> None:
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}: give 0 or more")
         self.seed = seed
         self.lidar = lidar or Lidar()
         self.chassis = chassis or Chassis()
@@ -88,6 +94,11 @@ class World:
     def off_track(self) -> bool:
         """Whether the robot is further than `HALF_WIDTH` from the line at this moment."""
         return abs(self.line_state().offset) > HALF_WIDTH
+
+    @property
+    def box_on_line(self) -> Box | None:
+        """The box that the schedule has put on the line, while it is there."""
+        return self._scheduled
 
     def step(self, dt: float, wheel_command: Sequence[float]) -> None:
         """Let `dt` seconds pass under `wheel_command` (left, right), m/s at the rim.
