@@ -104,6 +104,7 @@ class _Section:
         self._file, self._name = file, name
         self._line = node.start_mark.line + 1 if node is not None else 1
         self._fields: dict[str, yaml.Node] = {}
+        self._asked: set[str] = set()
         if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
             return
         if not isinstance(node, yaml.MappingNode):
@@ -114,7 +115,6 @@ class _Section:
             if key.value in self._fields:
                 raise PolicyError(f"{file}:{key.start_mark.line + 1}: {key.value} stands twice in {name}")
             self._fields[key.value] = value
-        self._asked: set[str] = set()
 
     def names(self) -> list[str]:
         return list(self._fields)

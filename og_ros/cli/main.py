@@ -32,27 +32,31 @@ EPILOG: Final = """\
 Exit codes: 0 it holds, 1 violations were found, 2 it could not be checked. `og-ros VERB --help` teaches a verb."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with every verb."""
+def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
+    """Return the parser with some verbs, all by default."""
     parser = argparse.ArgumentParser(
         prog="og-ros", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"og-ros {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb in VERBS:
+    for verb in verbs:
         importlib.import_module(f"og_ros.cli.{verb}").add_parser(subparsers)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
-    args = build_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Only the verb that was asked for is imported; its help and errors name no other.
+    verbs = words[:1] if words and words[0] in VERBS else VERBS
+    args = build_parser(verbs).parse_args(words)
     try:
         code: int = importlib.import_module(f"og_ros.cli.{args.verb}").run(args)
         sys.stdout.flush()
         return code
     except OgError as error:
-        print(f"og-ros {args.verb}: {error}", file=sys.stderr)
+        # One line, whatever a library put into its message.
+        print(f"og-ros {args.verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return COULD_NOT_CHECK
     except KeyboardInterrupt:
         print(f"og-ros {args.verb}: interrupted", file=sys.stderr)
