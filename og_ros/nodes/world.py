@@ -82,6 +82,10 @@ class WorldNode(Node):
 
     def _tick(self) -> None:
         """One step of the world, and what its sensors say of it."""
+        sensors = (self._images, self._scans, self._odometry)
+        if self._awaited and any(sensor.get_subscription_count() < self._awaited for sensor in sensors):
+            return
+        self._awaited = 0
         world = self.world
         if self._commanded_ns is None or world.time_ns - self._commanded_ns >= COMMAND_TIMEOUT_NS:
             self._command = (0.0, 0.0)
