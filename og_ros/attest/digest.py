@@ -40,11 +40,10 @@ def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -
     unknown algorithm.
     """
     view = memoryview(message)
+    if not view.c_contiguous:
+        raise AttestationError("the payload's view is not contiguous; hash the bytes as they travelled")
     if view.itemsize != 1 or view.ndim != 1:  # such as a numpy array's: slices below count bytes
-        try:
-            view = view.cast("B")
-        except TypeError as error:
-            raise AttestationError("the payload's view is not contiguous; hash the bytes as they travelled") from error
+        view = memoryview(view.tobytes())
     if view.nbytes < ENCAPSULATION_SIZE:
         raise AttestationError(f"a CDR payload has at least 4 bytes; this one has {view.nbytes}")
     state = _new(algorithm)

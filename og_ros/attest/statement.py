@@ -190,7 +190,8 @@ def _check_reference(side: str, reference: DataReference) -> None:
     _size(f"{side}.digest", reference.digest, DIGEST_SIZE)
     _unsigned("size", reference.size)
     _time("stamp", reference.stamp_ns)
-    if reference.attestation != b"":
+    _bytes(f"{side}.attestation", reference.attestation)
+    if reference.attestation:
         if side == "outputs":
             raise AttestationError("an output names no attestation: it is its own attestation's output")
         _size(f"{side}.attestation", reference.attestation, DIGEST_SIZE)
@@ -218,9 +219,13 @@ def _text(name: str, value: str, required: bool = False) -> None:
         raise AttestationError(f"{name} has a control or hidden character: {value!a}")
 
 
-def _size(name: str, value: bytes, size: int) -> None:
+def _bytes(name: str, value: bytes) -> None:
     if type(value) is not bytes:
         raise AttestationError(f"{name} is a {type(value).__name__}; it must be bytes")
+
+
+def _size(name: str, value: bytes, size: int) -> None:
+    _bytes(name, value)
     if len(value) != size:
         raise AttestationError(f"{name} is {len(value)} bytes long; it must be {size}")
 
