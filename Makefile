@@ -34,7 +34,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/og-ros bench
+	$(BIN)/python bench/run.py
 
 # ROS launch for the launch tests; those tests skip themselves, with this reason, when it cannot be had.
 launch-deps: setup
