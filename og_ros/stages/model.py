@@ -1,0 +1,148 @@
+"""An ONNX model: hashed, then built from the very bytes that were hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from og_ros.attest.statement import NO_DIGEST, Runtime
+from og_ros.errors import ModelError
+from og_ros.stages.external_data import refuse_external_data
+from og_ros.stages.runtime import cpu_class
+
+Optimization: TypeAlias = Literal["disabled", "basic", "extended", "all"]
+Array: TypeAlias = NDArray[Any]
+
+_DTYPES: Final = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16", "tensor(bool)": "bool",
+    "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(uint16)": "uint16", "tensor(int16)": "int16",
+    "tensor(uint32)": "uint32", "tensor(int32)": "int32", "tensor(uint64)": "uint64", "tensor(int64)": "int64",
+}  # fmt: skip
+_ERROR: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a model; a dimension that the model leaves open is None."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def fits(self, shape: Sequence[int | None]) -> bool:
+        """Say whether an array of this shape can be the tensor; None matches any size."""
+        return len(shape) == len(self.shape) and all(
+            a is None or b is None or a == b for a, b in zip(shape, self.shape, strict=True)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join('?' if size is None else str(size) for size in self.shape)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What of an onnxruntime session can change the numbers.
+
+    One thread by default: with several, sums may be made in another order at each run.
+    """
+
+    threads: int = 1
+    optimization: Optimization = "all"
+    provider: str = "CPUExecutionProvider"
+
+
+class OnnxModel:
+    """A loaded model. `digest` is the SHA-256 of the bytes that it was built from, which are not kept."""
+
+    def __init__(self, data: bytes, name: str, options: SessionOptions | None = None) -> None:
+        """Build a model from its bytes; `name` is for errors.
+
+        Raises ModelError for bytes that are no self-contained ONNX model, for an execution provider that is not
+        installed, and for a model with inputs or outputs other than tensors of numbers.
+        """
+        import onnxruntime as ort  # not at the top: configurations are checked where no runtime is installed
+
+        options = options or SessionOptions()
+        refuse_external_data(data, name)
+        self.digest = hashlib.sha256(data).digest()
+        self.name = name
+        available = ort.get_available_providers()
+        if options.provider not in available:
+            raise ModelError(f"{name}: {options.provider} is not installed; there is {', '.join(available)}")
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        settings.use_deterministic_compute = True
+        settings.log_severity_level = _ERROR
+        settings.graph_optimization_level = {
+            "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+            "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+            "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+            "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        }[options.optimization]
+        try:
+            self._session = ort.InferenceSession(data, settings, providers=[options.provider])
+        except Exception as error:  # onnxruntime raises a family of its own, without a public base class
+            raise ModelError(f"{name} cannot be loaded: {_first_line(error)}") from error
+        used: list[str] = self._session.get_providers()
+        if used[0] != options.provider:
+            raise ModelError(f"{name}: onnxruntime fell back from {options.provider} to {used[0]}")
+        self.inputs = tuple(_tensor(name, argument) for argument in self._session.get_inputs())
+        self.outputs = tuple(_tensor(name, argument) for argument in self._session.get_outputs())
+        self._runtime = Runtime(
+            name="onnxruntime",
+            version=ort.__version__,
+            provider=",".join(used),
+            options=_options_text(options),
+            cpu=cpu_class(),
+        )
+
+    @classmethod
+    def load(cls, path: Path, options: SessionOptions | None = None) -> OnnxModel:
+        """Read a model file once and build the model from what was read; raises ModelError."""
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+        return cls(data, str(path), options)
+
+    def runtime(self, processing_digest: bytes = NO_DIGEST) -> Runtime:
+        """Return the record of what executes the model, with the digest of the processing around it."""
+        r = self._runtime
+        return Runtime(r.name, r.version, r.provider, r.options, r.cpu, processing_digest)
+
+    def run(self, arrays: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """Run the model on an array a tensor; returns the named outputs. Releases the GIL meanwhile.
+
+        Raises ModelError when onnxruntime refuses the arrays or fails.
+        """
+        try:
+            found: list[Array] = self._session.run(list(outputs), dict(arrays))
+        except Exception as error:  # as above
+            raise ModelError(f"{self.name} failed: {_first_line(error)}") from error
+        return [np.asarray(array) for array in found]
+
+
+def _options_text(options: SessionOptions) -> str:
+    numbers = {"intra_op_threads": options.threads, "optimization": options.optimization}
+    fixed = {"deterministic": 1, "execution": "sequential", "inter_op_threads": 1}
+    return ";".join(f"{name}={value}" for name, value in sorted({**fixed, **numbers}.items()))
+
+
+def _tensor(model: str, argument: Any) -> Tensor:
+    dtype = _DTYPES.get(argument.type)
+    if dtype is None:
+        raise ModelError(f"{model}: tensor {argument.name} has type {argument.type}, which og_ros cannot feed")
+    return Tensor(argument.name, tuple(size if isinstance(size, int) else None for size in argument.shape), dtype)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,274 @@
+"""The description of a pipeline in one YAML file, and of a stage in ROS parameters: the same fields in two forms."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+from og_ros.attest.statement import MAX_REFERENCES
+from og_ros.errors import ConfigError
+from og_ros.stages.model import Optimization
+from og_ros.stages.schema import build
+from og_ros.stages.yaml_file import YamlFile
+
+Parameter: TypeAlias = str | int | float | bool | list[str] | list[int] | list[float] | list[bool]
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
+_TYPE: Final = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class QosConfig:
+    """Quality of service of a subscription or publisher."""
+
+    reliability: Literal["reliable", "best_effort"] = "reliable"
+    durability: Literal["volatile", "transient_local"] = "volatile"
+    depth: int = 10
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.depth <= 100_000:
+            raise ConfigError(f"depth is {self.depth}; it must be from 1 to 100000")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model file, its name and version in the registry, and how onnxruntime runs it."""
+
+    path: Path
+    name: str
+    version: str = ""
+    threads: int = 1
+    optimization: Optimization = "all"
+    provider: str = "CPUExecutionProvider"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= 1024:
+            raise ConfigError(f"threads is {self.threads}; it must be from 1 to 1024")
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """A topic that feeds a tensor.
+
+    Attributes:
+        topic, type: of the message.
+        adapter: name of the adapter; none: og_ros's own for the type.
+        tensor: name of the model's input; none: the name of this section.
+        options: of the adapter.
+        trigger: whether its messages start an inference; other inputs give their newest message.
+        max_age_ms: for inputs that do not trigger: no inference when the newest message arrived longer ago.
+        attestation: topic of the attestations of what publishes this input; empty: `<topic>/attestation`; `none`.
+    """
+
+    topic: str
+    type: str
+    adapter: str = ""
+    tensor: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
+    trigger: bool = False
+    max_age_ms: float | None = None
+    attestation: str = ""
+    qos: QosConfig = field(default_factory=QosConfig)
+
+    def __post_init__(self) -> None:
+        _check_type(self.type)
+        if self.max_age_ms is not None and not self.max_age_ms > 0:
+            raise ConfigError("max_age_ms must be above 0")
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """A topic that a tensor is published on; `frame_id` of its header: none takes that of the trigger input."""
+
+    topic: str
+    type: str
+    adapter: str = ""
+    tensor: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
+    frame_id: str = ""
+    qos: QosConfig = field(default_factory=QosConfig)
+
+    def __post_init__(self) -> None:
+        _check_type(self.type)
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage: a model between topics, and the key that signs what it does.
+
+    Attributes:
+        robot, stage: names in the attestations.
+        model, inputs, outputs: see there. An input or output is named as its tensor, or has `tensor`.
+        key: PEM file of the private key, which only its owner may read.
+        registry: directory of the registry; none: nothing is checked before the stage starts.
+        registry_root: fingerprint (sha256:...) that the registry's root must have.
+        require_certified: refuse to start with a model or key that the registry does not certify.
+        attestation_topic: none: `<topic of the first output>/attestation`.
+        queue: inferences that may wait for their signature; then the stage waits.
+    """
+
+    robot: str
+    stage: str
+    model: ModelConfig
+    key: Path
+    inputs: Mapping[str, InputConfig]
+    outputs: Mapping[str, OutputConfig]
+    registry: Path | None = None
+    registry_root: str = ""
+    require_certified: bool = True
+    attestation_topic: str = ""
+    queue: int = 256
+
+    def __post_init__(self) -> None:
+        for side, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if not 1 <= len(ports) <= MAX_REFERENCES:
+                raise ConfigError(f"{side} must name 1 to {MAX_REFERENCES} topics")
+            for name in ports:
+                _check_name(f"{side}.{name}", name)
+        if not any(port.trigger for port in self.inputs.values()):
+            if len(self.inputs) > 1:
+                raise ConfigError("inputs: none has trigger: true, so no inference would ever start")
+            name, port = next(iter(self.inputs.items()))
+            object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
+        if not 1 <= self.queue <= 1_000_000:
+            raise ConfigError(f"queue is {self.queue}; it must be from 1 to 1000000")
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline file: its stages by name, and the sections that other parts of og_ros read, as they are."""
+
+    path: Path
+    robot: str
+    registry: Path | None
+    stages: Mapping[str, StageConfig]
+    sections: Mapping[str, Mapping[str, object]]
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Read a pipeline file; paths in its stages are relative to it.
+
+    `robot`, `registry` and `registry_root` at the top hold for every stage that does not set its own.
+    Raises ConfigError, naming file, line and field.
+    """
+    file = YamlFile(path)
+    try:
+        return _pipeline(file)
+    except ConfigError as error:
+        raise file.error(error) from error
+
+
+def _pipeline(file: YamlFile) -> Pipeline:
+    data = dict(file.data)
+    stages = data.pop("stages", None)
+    if not isinstance(stages, dict) or not stages:
+        raise ConfigError("stages is missing: a mapping with one section a stage")
+    shared = {name: data.pop(name) for name in ("robot", "registry", "registry_root") if name in data}
+    found: dict[str, StageConfig] = {}
+    base = file.path.resolve().parent
+    for name, section in stages.items():
+        where = f"stages.{name}"
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: the name must be text (quote it)")
+        _check_name(where, name)
+        if not isinstance(section, dict):
+            raise ConfigError(f"{where} must be a mapping")
+        if "robot" not in shared and "robot" not in section:
+            raise ConfigError("robot is missing: the name of the robot in every attestation")
+        stage = build(StageConfig, {"stage": name, **shared, **section}, where)
+        found[name] = _absolute(stage, base)
+    for name, section in data.items():
+        if not isinstance(section, dict):
+            raise ConfigError(f"{name} must be a mapping; known at the top: robot, registry, registry_root, stages")
+    first = next(iter(found.values()))
+    registry = shared.get("registry")
+    return Pipeline(
+        path=file.path,
+        robot=str(shared.get("robot", first.robot)),
+        registry=base / str(registry) if registry else None,
+        stages=found,
+        sections=data,
+    )
+
+
+def _absolute(stage: StageConfig, base: Path) -> StageConfig:
+    return replace(
+        stage,
+        model=replace(stage.model, path=base / stage.model.path),
+        key=base / stage.key,
+        registry=base / stage.registry if stage.registry is not None else None,
+    )
+
+
+def to_parameters(stage: StageConfig) -> dict[str, Parameter]:
+    """Return a stage as flat ROS parameters ("inputs.image.topic"); raises ConfigError for what ROS cannot express."""
+    flat: dict[str, Parameter] = {}
+    _flatten(stage, "", flat)
+    return flat
+
+
+def from_parameters(parameters: Mapping[str, Any]) -> StageConfig:
+    """Return the stage that flat ROS parameters describe; an empty text counts as not given.
+
+    Raises ConfigError, naming the parameter.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if isinstance(value, str) and not value:
+            continue
+        *parents, last = name.split(".")
+        section = nested
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"{name}: {parent} is given both as a value and as a section")
+        if last in section:
+            raise ConfigError(f"{name} is given both as a value and as a section")
+        section[last] = list(value) if isinstance(value, array) else value
+    return build(StageConfig, nested)
+
+
+def _flatten(value: object, path: str, flat: dict[str, Parameter]) -> None:
+    items: Mapping[str, object]
+    if is_dataclass(value) and not isinstance(value, type):
+        items = {f.name: getattr(value, f.name) for f in fields(value)}
+    elif isinstance(value, Mapping):
+        items = value
+    else:
+        if value is not None:
+            flat[path] = _parameter(value, path)
+        return
+    for name, item in items.items():
+        if "." in name:
+            raise ConfigError(f"{path}.{name}: a ROS parameter's name must not have a dot in it")
+        _flatten(item, f"{path}.{name}" if path else name, flat)
+
+
+def _parameter(value: object, path: str) -> Parameter:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        items = list(value)
+        kinds = {type(item) for item in items}
+        if kinds == {int, float}:
+            return [float(item) for item in items]
+        if len(kinds) == 1 and kinds <= {str, int, float, bool}:
+            return items
+        raise ConfigError(f"{path}: a ROS parameter can be a list of texts, of numbers or of booleans, and not empty")
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    raise ConfigError(f"{path}: a ROS parameter cannot be {type(value).__name__}")
+
+
+def _check_type(name: str) -> None:
+    if not _TYPE.fullmatch(name):
+        raise ConfigError(f"type is {name!r}; a message type looks like sensor_msgs/msg/Image")
+
+
+def _check_name(where: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{where}: the name must be letters, digits and underscores; use tensor: for any other name")
