@@ -1,0 +1,108 @@
+"""From a pipeline file to the nodes that it stands for, without ROS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from og_ros.errors import ConfigError
+from og_ros.nodes.bringup import NodeDescription, describe_nodes, sensor_topics
+from og_ros.paths import share_directory
+from og_ros.stages.pipeline import from_parameters, load_pipeline
+
+STAGES = """\
+robot: r1
+registry: registry
+registry_root: "sha256:ab"
+stages:
+  see:
+    model: {path: m/see.onnx, name: see}
+    key: keys/see.pem
+    inputs: {image: {topic: /camera, type: sensor_msgs/msg/Image}}
+    outputs: {line: {topic: /line, type: std_msgs/msg/Float32MultiArray}}
+  act:
+    model: {path: m/act.onnx, name: act}
+    key: keys/act.pem
+    inputs:
+      line: {topic: /line, type: std_msgs/msg/Float32MultiArray, trigger: true}
+      odom: {topic: /odom, type: nav_msgs/msg/Odometry}
+    outputs: {wheels: {topic: /wheels, type: std_msgs/msg/Float32MultiArray}}
+"""
+
+
+def describe(folder: Path, text: str, **options: bool) -> dict[str, NodeDescription]:
+    path = folder / "pipeline.yaml"
+    path.write_text(text)
+    return {node.name: node for node in describe_nodes(load_pipeline(path), **options)}
+
+
+def test_one_node_a_stage_and_listeners_first(tmp_path: Path) -> None:
+    nodes = describe(tmp_path, STAGES + "recorder: {output: bag}\n", auditor=True, record=True)
+    assert list(nodes) == ["auditor", "recorder", "see", "act"]
+    assert [node.executable for node in nodes.values()] == ["auditor", "recorder", "stage", "stage"]
+    assert [node.lifecycle for node in nodes.values()] == [False, False, True, True]
+    assert list(describe(tmp_path, STAGES, auditor=False)) == ["see", "act"]
+
+
+def test_stage_parameters_are_the_stage(tmp_path: Path) -> None:
+    nodes = describe(tmp_path, STAGES, autostart=False, use_sim_time=True)
+    pipeline = load_pipeline(tmp_path / "pipeline.yaml")
+    for name, stage in pipeline.stages.items():
+        parameters = dict(nodes[name].parameters)
+        assert parameters.pop("autostart") is False
+        assert parameters.pop("use_sim_time") is True
+        assert from_parameters(parameters) == stage
+
+
+def test_auditor_takes_what_the_pipeline_knows(tmp_path: Path) -> None:
+    parameters = describe(tmp_path, STAGES)["auditor"].parameters
+    assert parameters == {
+        "robot": "r1",
+        "registry": str(tmp_path / "registry"),
+        "registry_root": "sha256:ab",
+        "topics": ["/camera", "/odom"],
+        "use_sim_time": False,
+    }
+
+
+def test_sections_override_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    section = "auditor: {robot: other, ledger: l, log_key: /k.pem, topics: [], horizon: 3, check_data: false}\n"
+    nodes = describe(tmp_path, STAGES + section + "recorder: {output: a/bag}\n", record=True)
+    parameters = nodes["auditor"].parameters
+    assert parameters["robot"] == "other"
+    assert parameters["ledger"] == str(tmp_path / "l")
+    assert parameters["log_key"] == "/k.pem"
+    assert parameters["topics"] == [""]
+    assert parameters["horizon"] == 3.0
+    assert isinstance(parameters["horizon"], float)
+    assert parameters["check_data"] is False
+    assert nodes["recorder"].parameters["output"] == str(tmp_path / "a/bag")
+
+
+@pytest.mark.parametrize(
+    ("extra", "line", "words"),
+    [
+        ("auditer: {}\n", 17, "auditer is not known"),
+        ("auditor: {polcy: p.yaml}\n", 17, "auditor.polcy is not known"),
+        ("auditor: {horizon: long}\n", 17, "auditor.horizon is 'long'"),
+        ("recorder: {}\n", 17, "recorder.output is missing"),
+        ("recorder: {output: 7}\n", 17, "recorder.output is 7"),
+    ],
+)
+def test_a_mistake_names_file_line_and_field(tmp_path: Path, extra: str, line: int, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        describe(tmp_path, STAGES + extra, record=True)
+    assert str(caught.value).startswith(f"{tmp_path / 'pipeline.yaml'}:{line}: {words}")
+
+
+def test_a_stage_cannot_take_the_auditors_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"pipeline.yaml:10: stages.auditor has the name of another node"):
+        describe(tmp_path, STAGES.replace("  act:", "  auditor:"))
+
+
+def test_demo_pipeline_has_three_stages_and_both_listeners() -> None:
+    pipeline = load_pipeline(share_directory() / "config" / "demo.yaml")
+    names = [node.name for node in describe_nodes(pipeline, auditor=True, record=True)]
+    assert names == ["auditor", "recorder", "perception", "planning", "control"]
+    assert sensor_topics(pipeline) == ["/camera/image", "/scan", "/odom"]
