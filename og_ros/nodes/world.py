@@ -46,6 +46,7 @@ class WorldNode(Node):
         boxes = self._parameter("boxes", True, "whether boxes stand beside the track and come and go on the line")
         width = self._parameter("image_width", 160, "pixels; the models that come with og_ros take 160")
         height = self._parameter("image_height", 120, "pixels; the models that come with og_ros take 120")
+        self._awaited = self._parameter("wait_for", 0, "start when each sensor has this many subscribers; 0: at once")
         if not (math.isfinite(rate) and rate > 0.0):
             raise ConfigError(f"parameter rate is {rate}: give a number above 0")
         if not (16 <= width <= 4096 and 16 <= height <= 4096):
