@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attest_examples import COMMAND, IMAGE, statement_of
 from attest_strategies import statements
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from og_ros.attest import Disclosure, Statement
@@ -81,6 +81,7 @@ MEMBERS: list[tuple[str, Change]] = [
 
 
 @given(statements())
+@settings(max_examples=50)
 def test_every_statement_within_bounds_is_accepted(statement: Statement) -> None:
     check(statement)
 
