@@ -17,6 +17,8 @@ from og_ros.audit.records import Inference
 
 # Around the start and the end of a recording a message may lack its counterpart without anyone's fault.
 EDGE_NS: Final = 10**9
+# Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
+_SIM_CLOCK_LAG_NS: Final = 250_000_000
 # An output and its attestation leave their stage within this time of each other.
 _NEAR_NS: Final = 500_000_000
 
@@ -330,7 +332,7 @@ class Joiner:
         first, then = cause.attestation.statement, effect.attestation.statement
         if first.clock != then.clock:
             return True
-        tolerance = self._skew_ns if first.clock == Clock.SYSTEM else 0
+        tolerance = self._skew_ns if first.clock == Clock.SYSTEM else _SIM_CLOCK_LAG_NS
         return first.start_ns <= then.start_ns + tolerance
 
     def _time(self, received_ns: int) -> None:

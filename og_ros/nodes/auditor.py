@@ -18,6 +18,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
@@ -133,8 +134,11 @@ class AuditorNode(Node):
         failure = started.get()
         if failure is not None:
             raise failure
-        self._discovery = self.create_timer(0.25, self._discover)
-        self._status_timer = self.create_timer(self._number("status_period", 0.05, 60.0), self._publish_status)
+        # Steady: with simulated time the node must look around and speak before /clock runs, and while it stands.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        period = self._number("status_period", 0.05, 60.0)
+        self._discovery = self.create_timer(0.25, self._discover, clock=steady)
+        self._status_timer = self.create_timer(period, self._publish_status, clock=steady)
         self._discover()
         self.get_logger().info(
             f"auditing with registry {self._registry.fingerprint if self._registry else 'none (signatures unchecked)'}"

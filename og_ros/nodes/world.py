@@ -31,6 +31,9 @@ COMMAND_TIMEOUT_NS: Final = 500_000_000
 
 SENSOR_EVERY: Final = 2
 
+SETTLING_STEPS: Final = 20
+"""So many steps' time passes between the last awaited subscriber and the first message."""
+
 
 class WorldNode(Node):
     """Publishes /clock, camera/image, scan and odom; drives by wheel_command (left, right; m/s at the rim).
@@ -58,6 +61,7 @@ class WorldNode(Node):
         self._scans = self.create_publisher(LaserScan, "scan", qos)
         self._odometry = self.create_publisher(Odometry, "odom", qos)
         self._commands = self.create_subscription(Float32MultiArray, "wheel_command", self._on_command, qos)
+        self._settling = SETTLING_STEPS
         self._command = (0.0, 0.0)
         self._commanded_ns: int | None = None
         self._box: Box | None = None
@@ -84,7 +88,11 @@ class WorldNode(Node):
     def _tick(self) -> None:
         """One step of the world, and what its sensors say of it."""
         sensors = (self._images, self._scans, self._odometry)
-        if self._awaited and any(sensor.get_subscription_count() < self._awaited for sensor in sensors):
+        if any(sensor.get_subscription_count() < self._awaited for sensor in sensors):
+            return
+        if self._settling and self._awaited:
+            # A subscriber that is counted here may not know its publisher yet, and would miss what comes at once.
+            self._settling -= 1
             return
         self._awaited = 0
         world = self.world

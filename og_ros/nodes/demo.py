@@ -1,0 +1,222 @@
+"""The demo: robot, three attested stages, auditor and recorder as processes, in a directory that anyone can audit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from og_ros.attest import Algorithm, SoftwareSigner, keys
+from og_ros.errors import ConfigError
+from og_ros.nodes.attacks import ATTACKS
+from og_ros.nodes.bringup import NodeDescription, describe_nodes
+from og_ros.nodes.supervisor import Supervisor
+from og_ros.paths import share_directory
+from og_ros.registry import RegistryWriter
+from og_ros.stages.inference import Inference
+from og_ros.stages.pipeline import Pipeline, load_pipeline
+
+MARKER: Final = ".og-ros-demo"
+VENDORS: Final = {"perception": "demo-vision", "planning": "demo-planning", "control": "demo-drives"}
+# The sensors' listeners: the stage that reads it, the auditor, the recorder.
+_SENSOR_LISTENERS: Final = 3
+_START_TIMEOUT_S: Final = 60.0
+_POLICY: Final = """\
+# What the demo's relying party demands. `og-ros audit --policy` and the auditor node read this file.
+version: 1
+registry_root: {root}
+decisions: [/wheel_command]
+max_loss: 0.01
+max_clock_skew_s: 10
+stages:
+  "*": {{inference_authenticity: signed, model_integrity: certified, execution_environment: software_key}}
+  perception: {{}}
+  planning: {{}}
+  control: {{data_provenance: linked}}
+"""
+
+
+@dataclass(frozen=True)
+class DemoFiles:
+    """The demo's directory: bag/, registry/, ledger/, policy.yaml, audit.json, and what its nodes run from."""
+
+    directory: Path
+
+    @property
+    def bag(self) -> Path:
+        """The recording."""
+        return self.directory / "bag"
+
+    @property
+    def registry(self) -> Path:
+        """Certified models and keys."""
+        return self.directory / "registry"
+
+    @property
+    def ledger(self) -> Path:
+        """The log of attestations."""
+        return self.directory / "ledger"
+
+    @property
+    def policy(self) -> Path:
+        """What the run must satisfy."""
+        return self.directory / "policy.yaml"
+
+    @property
+    def report(self) -> Path:
+        """The audit's report."""
+        return self.directory / "audit.json"
+
+    @property
+    def pipeline(self) -> Path:
+        """The pipeline file that the nodes are made from."""
+        return self.directory / "pipeline.yaml"
+
+    @property
+    def keys(self) -> Path:
+        """Private keys: of the stages, of the log, and of the registry's authority, which a real robot never holds."""
+        return self.directory / "keys"
+
+    @property
+    def logs(self) -> Path:
+        """What the nodes wrote, and the parameters that they were started with."""
+        return self.directory / "nodes"
+
+
+def prepare(directory: Path, attack: str | None = None) -> DemoFiles:
+    """Fill a new directory with models, keys, registry, policy and pipeline; then let an attacker change it.
+
+    A directory that an earlier demo made is replaced. Raises ConfigError for one that holds anything else.
+    """
+    if attack is not None and attack not in ATTACKS:
+        raise ConfigError(f"there is no attack {attack!r}; there are {', '.join(ATTACKS)}")
+    files = DemoFiles(directory)
+    try:
+        _clear(directory)
+        _copy_models(directory / "models")
+        shutil.copyfile(share_directory() / "config" / "demo.yaml", files.pipeline)
+        for stage in VENDORS:
+            keys.save_private(keys.generate(), files.keys / f"{stage}.pem")
+        keys.save_private(keys.generate(Algorithm.EDDSA), files.keys / "log.pem")
+        keys.save_private(keys.generate(), files.keys / "authority.pem")
+        root = _certify(files, load_pipeline(files.pipeline))
+        files.policy.write_text(_POLICY.format(root=root))
+        if attack is not None:
+            ATTACKS[attack].prepare(directory)
+    except OSError as error:
+        raise ConfigError(f"cannot prepare the demo in {directory}: {error}") from error
+    return files
+
+
+def run(files: DemoFiles, seconds: float, seed: int, attack: str | None, watch: Callable[[float, bool], None]) -> None:
+    """Run the demo's nodes for some seconds of driving.
+
+    `watch(remaining, driving)` is called until the time is over and must take a fraction of a second; it may spin a
+    node of its own. Raises ConfigError when a node ends by itself.
+    """
+    pipeline = load_pipeline(files.pipeline)
+    nodes = describe_nodes(pipeline, auditor=True, record=True, use_sim_time=True)
+    with Supervisor(files.logs) as supervisor:
+        for node in nodes:
+            _start(supervisor, node, attack)
+        world = {"seed": seed, "wait_for": _SENSOR_LISTENERS}
+        _await_ready(supervisor, pipeline, watch)
+        supervisor.start("world", "og_ros.nodes.world", world)
+        end = time.monotonic() + seconds
+        while (remaining := end - time.monotonic()) > 0:
+            supervisor.check()
+            watch(remaining, True)
+        # The source first, then what it feeds: so nothing under way lacks its counterpart at the recording's end.
+        supervisor.stop("world")
+        _pause(0.5, watch)
+        codes = supervisor.stop(*pipeline.stages)
+        _pause(0.7, watch)
+        codes |= supervisor.stop("auditor", "recorder")
+    failed = {name: code for name, code in codes.items() if code}
+    if failed:
+        raise ConfigError(f"nodes did not stop cleanly: {failed}; their words are in {files.logs}")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment that keeps a demo on this machine and to itself, unless the user chose a domain."""
+    domain = os.environ.get("ROS_DOMAIN_ID") or str(20 + os.getpid() % 80)
+    return {"ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+def _clear(directory: Path) -> None:
+    if directory.exists() and any(directory.iterdir()):
+        if not (directory / MARKER).is_file():
+            raise ConfigError(f"{directory} is not empty and no demo made it; give --out another directory")
+        shutil.rmtree(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / MARKER).write_text("made by og-ros demo, which replaces this directory when it runs again\n")
+
+
+def _copy_models(target: Path) -> None:
+    target.mkdir()
+    for model in resources.files("og_ros.sim").joinpath("models").iterdir():
+        if model.name.endswith(".onnx"):
+            (target / model.name).write_bytes(model.read_bytes())
+
+
+def _certify(files: DemoFiles, pipeline: Pipeline) -> str:
+    authority = SoftwareSigner.load(files.keys / "authority.pem")
+    with RegistryWriter.create(files.registry, authority, "demo-fleet") as writer:
+        for name, stage in pipeline.stages.items():
+            inference = Inference.configure(stage)
+            writer.certify_model(
+                stage.model.name,
+                stage.model.version,
+                inference.model.digest,
+                stages=(name,),
+                processing_digest=inference.runtime.processing_digest,
+            )
+            signer = SoftwareSigner.load(stage.key)
+            writer.certify_key(signer.public_key, robot=stage.robot, stage=name, vendor=VENDORS[name])
+        log_key = keys.load_private(files.keys / "log.pem").public_key()
+        writer.certify_key(log_key, role="log", origin=str(pipeline.sections["auditor"]["log_origin"]))
+        return writer.registry.fingerprint
+
+
+def _start(supervisor: Supervisor, node: NodeDescription, attack: str | None) -> None:
+    module, parameters = f"og_ros.nodes.{node.executable}", dict(node.parameters)
+    if attack is not None and ATTACKS[attack].stage == node.name:
+        module = "og_ros.nodes.dishonest_stage"
+        parameters["attack"] = attack
+    supervisor.start(node.name, module, parameters)
+
+
+def _await_ready(supervisor: Supervisor, pipeline: Pipeline, watch: Callable[[float, bool], None]) -> None:
+    """Wait until auditor and recorder listen to every output and attestation, so that nothing is missed."""
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("og_ros_demo_start", context=context)
+    try:
+        awaited = [o.topic for stage in pipeline.stages.values() for o in stage.outputs.values()]
+        awaited += [f"{next(iter(stage.outputs.values())).topic}/attestation" for stage in pipeline.stages.values()]
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while unheard := [t for t in awaited if node.count_publishers(t) < 1 or node.count_subscribers(t) < 2]:
+            supervisor.check()
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"after {_START_TIMEOUT_S:g} s nobody publishes or not everybody hears {', '.join(unheard)}; "
+                    "see `og-ros doctor`"
+                )
+            watch(0.0, False)
+        _pause(0.5, watch)
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+def _pause(seconds: float, watch: Callable[[float, bool], None]) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        watch(0.0, False)
