@@ -102,12 +102,13 @@ class StageConfig:
 
     Attributes:
         robot, stage: names in the attestations.
-        model, inputs, outputs: see there. An input or output is named as its tensor, or has `tensor`.
+        model, inputs, outputs: see there. An input or output is named as its tensor, or has `tensor`. Whatever
+            order they are given in, they are kept and attested in that of their names.
         key: PEM file of the private key, which only its owner may read.
         registry: directory of the registry; none: nothing is checked before the stage starts.
         registry_root: fingerprint (sha256:...) that the registry's root must have.
         require_certified: refuse to start with a model or key that the registry does not certify.
-        attestation_topic: none: `<topic of the first output>/attestation`.
+        attestation_topic: none: `<topic of the first output, by name>/attestation`.
         queue: inferences that may wait for their signature; then the stage waits.
     """
 
@@ -129,6 +130,8 @@ class StageConfig:
                 raise ConfigError(f"{side} must name 1 to {MAX_REFERENCES} topics")
             for name in ports:
                 _check_name(f"{side}.{name}", name)
+            # ROS parameters come in no order, and the order is part of what is attested: so it is that of the names.
+            object.__setattr__(self, side, dict(sorted(ports.items())))
         if not any(port.trigger for port in self.inputs.values()):
             if len(self.inputs) > 1:
                 raise ConfigError("inputs: none has trigger: true, so no inference would ever start")
