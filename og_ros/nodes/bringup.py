@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from og_ros.attest import ATTESTATION_TYPE
 from og_ros.errors import ConfigError
-from og_ros.stages.pipeline import Parameter, Pipeline, to_parameters
+from og_ros.stages.pipeline import ATTESTATION_SUFFIX, Parameter, Pipeline, to_parameters
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile
 
@@ -57,10 +58,19 @@ class AuditorSection:
 
 @dataclass(frozen=True)
 class RecorderSection:
-    """Section `recorder` of a pipeline file: parameters of the recorder node, which describes them."""
+    """Section `recorder` of a pipeline file: parameters of the recorder node, which describes them.
+
+    Without topics it records what the pipeline reads, publishes and attests, and what the auditor says of it.
+    """
 
     output: Path
     topics: tuple[str, ...] | None = None
+    all: bool | None = None
+    compression: str | None = None
+    duration: float | None = None
+    memory_mb: int | None = None
+    flush_period: float | None = None
+    discovery_period: float | None = None
 
 
 def describe_nodes(
@@ -104,7 +114,9 @@ def _nodes(
         nodes.append(NodeDescription(AUDITOR, AUDITOR, {**_audited(pipeline), **_given(section, base), **common}))
     if record:
         output = build(RecorderSection, pipeline.sections.get(RECORDER, {}), RECORDER)
-        nodes.append(NodeDescription(RECORDER, RECORDER, {**_given(output, base), **common}))
+        # By wall time, as it stamps: with simulated time it would not look around before /clock runs.
+        parameters = {"topics": _recorded(pipeline), **_given(output, base), "use_sim_time": False}
+        nodes.append(NodeDescription(RECORDER, RECORDER, parameters))
     for name, stage in pipeline.stages.items():
         parameters = {**to_parameters(stage), "autostart": autostart, **common}
         nodes.append(NodeDescription(name, "stage", parameters, lifecycle=True))
@@ -120,6 +132,17 @@ def _audited(pipeline: Pipeline) -> dict[str, Parameter]:
         if len(roots) == 1:
             parameters["registry_root"] = roots.pop()
     return parameters
+
+
+def _recorded(pipeline: Pipeline) -> list[str]:
+    """Return what is worth recording, each as TOPIC:TYPE, so that the recorder listens before anyone speaks."""
+    topics: dict[str, str] = {}
+    for stage in pipeline.stages.values():
+        outputs = list(stage.outputs.values())
+        topics |= {port.topic: port.type for port in (*stage.inputs.values(), *outputs)}
+        topics[stage.attestation_topic or outputs[0].topic + ATTESTATION_SUFFIX] = ATTESTATION_TYPE
+    topics |= {f"{AUDITOR}/finding": "og_ros/msg/Finding", f"{AUDITOR}/checkpoint": "og_ros/msg/Checkpoint"}
+    return [f"{topic}:{kind}" for topic, kind in topics.items()]
 
 
 def _given(section: AuditorSection | RecorderSection, base: Path) -> dict[str, Parameter]:

@@ -55,6 +55,37 @@ def test_stage_parameters_are_the_stage(tmp_path: Path) -> None:
         assert from_parameters(parameters) == stage
 
 
+def test_a_stage_is_the_same_whatever_the_order_of_its_parameters(tmp_path: Path) -> None:
+    parameters = dict(describe(tmp_path, STAGES)["act"].parameters)
+    for own in ("autostart", "use_sim_time"):
+        del parameters[own]
+    orders = (sorted(parameters), sorted(parameters, reverse=True))
+    stages = [from_parameters({name: parameters[name] for name in order}) for order in orders]
+    assert [list(stage.inputs) for stage in stages] == [["line", "odom"]] * 2
+    assert stages[0] == stages[1] == load_pipeline(tmp_path / "pipeline.yaml").stages["act"]
+
+
+def test_recorder_takes_what_the_pipeline_says_and_attests(tmp_path: Path) -> None:
+    nodes = describe(tmp_path, STAGES + "recorder: {output: bag}\n", record=True, use_sim_time=True)
+    assert nodes["recorder"].parameters == {
+        "output": str(tmp_path / "bag"),
+        "use_sim_time": False,
+        "topics": [
+            "/camera:sensor_msgs/msg/Image",
+            "/line:std_msgs/msg/Float32MultiArray",
+            "/line/attestation:og_ros/msg/Attestation",
+            "/odom:nav_msgs/msg/Odometry",
+            "/wheels:std_msgs/msg/Float32MultiArray",
+            "/wheels/attestation:og_ros/msg/Attestation",
+            "auditor/finding:og_ros/msg/Finding",
+            "auditor/checkpoint:og_ros/msg/Checkpoint",
+        ],
+    }
+    nodes = describe(tmp_path, STAGES + "recorder: {output: bag, topics: [/odom], compression: zstd}\n", record=True)
+    assert nodes["recorder"].parameters["topics"] == ["/odom"]
+    assert nodes["recorder"].parameters["compression"] == "zstd"
+
+
 def test_auditor_takes_what_the_pipeline_knows(tmp_path: Path) -> None:
     parameters = describe(tmp_path, STAGES)["auditor"].parameters
     assert parameters == {
