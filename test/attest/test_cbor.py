@@ -46,13 +46,13 @@ def plain(item: Any) -> Any:
 
 
 @given(statements())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_round_trip(statement: Statement) -> None:
     assert cbor.decode(cbor.encode(statement)) == statement
 
 
 @given(statements())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_encoding_equals_that_of_an_independent_canonical_encoder(statement: Statement) -> None:
     assert cbor.encode(statement) == canonical(tree_of(statement))
 

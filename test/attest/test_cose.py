@@ -29,14 +29,14 @@ def object_of(parts: Any, tag: int = 18) -> bytes:
 
 
 @given(attestations())
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_round_trip(attestation: Attestation) -> None:
     assert cose.decode(attestation.cose) == attestation
     assert len(attestation.cose) <= cose.MAX_COSE_SIZE
 
 
 @given(attestations())
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_the_object_is_what_a_generic_encoder_makes(attestation: Attestation) -> None:
     statement = attestation.statement
     protected = cbor2.dumps(

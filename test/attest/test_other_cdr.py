@@ -66,7 +66,7 @@ def rosbags_message(store: Any, fields: dict[str, Any], name: str = ATTESTATION_
 
 
 @given(attestation=attestations())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_rosbags_by_the_message_definitions(typestore: Any, attestation: Attestation) -> None:
     message = rosbags_message(typestore, fields_of(attestation))
     for little_endian in (True, False):
@@ -100,7 +100,7 @@ def rclpy_message(ros: Any, fields: dict[str, Any], kind: str = "Attestation") -
 
 
 @given(attestation=attestations())
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_rclpy_serialises_what_we_read_and_reads_what_we_write(ros: Any, attestation: Attestation) -> None:
     from rclpy.serialization import deserialize_message, serialize_message
 

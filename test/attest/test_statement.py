@@ -81,7 +81,7 @@ MEMBERS: list[tuple[str, Change]] = [
 
 
 @given(statements())
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_every_statement_within_bounds_is_accepted(statement: Statement) -> None:
     check(statement)
 

@@ -91,7 +91,7 @@ def padded(payload: bytes) -> bytes:
 
 
 @given(attestations())
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_round_trip_and_equality_with_another_encoder(attestation: Attestation) -> None:
     payload = encode_attestation(attestation)
     assert payload == padded(Cdr("<").attestation(attestation))
@@ -99,7 +99,7 @@ def test_round_trip_and_equality_with_another_encoder(attestation: Attestation) 
 
 
 @given(attestations(), st.sampled_from("<>"), st.integers(0, 255), st.binary(min_size=2, max_size=2))
-@settings(max_examples=50)
+@settings(max_examples=30)
 def test_both_byte_orders_with_any_memory_in_the_gaps(
     attestation: Attestation, order: str, gap: int, options: bytes
 ) -> None:

@@ -203,11 +203,7 @@ def refused() -> list[dict[str, str]]:
         "statement changed": cose.seal(replace(statement, sequence=42), signature).cose,
         "statement says EdDSA, key is P-256": signed_anyway(replace(statement, algorithm=Algorithm.EDDSA), es256),
         "statement names another key": signed_anyway(replace(statement, key_id=eddsa.key_id), es256),
-        "protected header names another robot": tagged(
-            signed_object(
-                es256, cbor2.loads(cose.seal(replace(statement, robot="x"), signature).cose).value[0], payload
-            )
-        ),
+        "protected header names another robot": tagged(signed_object(es256, elsewhere, payload)),
         "unprotected header": tagged([protected, {33: b"x"}, payload, signature]),
         "no tag": cbor2.dumps([protected, {}, payload, signature]),
         "bytes after the end": honest.cose + b"\0",
