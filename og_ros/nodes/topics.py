@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Final
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from og_ros.errors import ConfigError
-
-# An output's attestations are published beside it: /wheel_command has /wheel_command/attestation.
-ATTESTATION_SUFFIX: Final = "/attestation"
+from og_ros.stages.pipeline import ATTESTATION_SUFFIX as ATTESTATION_SUFFIX
 
 
 def attestation_qos() -> QoSProfile:

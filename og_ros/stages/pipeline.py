@@ -17,6 +17,8 @@ from og_ros.stages.yaml_file import YamlFile
 
 Parameter: TypeAlias = str | int | float | bool | list[str] | list[int] | list[float] | list[bool]
 
+# An output's attestations are published beside it: /wheel_command has /wheel_command/attestation.
+ATTESTATION_SUFFIX: Final = "/attestation"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*", re.ASCII)
 
