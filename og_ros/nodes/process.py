@@ -24,11 +24,11 @@ class ClosableNode(Protocol):
 
 
 def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Spin a node until SIGINT or SIGTERM, then let it `close` and leave.
+    """Spin a node until SIGINT, SIGTERM, or its attribute `finished` is true; then let it `close` and leave.
 
     rclpy's own handlers would shut the context down first, and what the node still holds could not be published; so
-    the signals are taken here. A second signal ends the process at once. Returns the exit code: 0, or 1 after an
-    OgError, which is printed as one line.
+    the signals are taken here. A second signal ends the process at once. Returns the exit code: the node's attribute
+    `exit_code` if it has one, else 0, or 1 after an OgError, which is printed as one line.
     """
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
@@ -47,11 +47,10 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
     try:
         node = make()
         executor.add_node(node)
-        while not stopping and rclpy.ok():
+        while not stopping and rclpy.ok() and not getattr(node, "finished", False):
             executor.spin_once(timeout_sec=0.5)
-        return 0
     except ExternalShutdownException:
-        return 0
+        pass
     except OgError as error:
         name = node.get_name() if node is not None else "og_ros"
         print(f"{name}: {error}", file=sys.stderr, flush=True)
@@ -65,3 +64,4 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
+    return int(getattr(node, "exit_code", 0))
