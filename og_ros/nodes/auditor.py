@@ -438,7 +438,7 @@ def _describe(text: str) -> ParameterDescriptor:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the auditor node until it is told to stop."""
-    return run_node(AuditorNode, args)
+    return run_node(AuditorNode, args, linger_s=1.0)
 
 
 if __name__ == "__main__":

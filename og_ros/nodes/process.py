@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Protocol
+from typing import Final, Protocol
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -14,6 +15,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from og_ros.errors import OgError
+
+# A process group and the parent in it often both pass a signal on: two in so short a time are one wish.
+_ONE_WISH_S: Final = 1.0
 
 
 class ClosableNode(Protocol):
@@ -23,23 +27,27 @@ class ClosableNode(Protocol):
     def destroy_node(self) -> None: ...
 
 
-def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, linger_s: float = 0.0) -> int:
     """Spin a node until SIGINT, SIGTERM, or its attribute `finished` is true; then let it `close` and leave.
 
     rclpy's own handlers would shut the context down first, and what the node still holds could not be published; so
-    the signals are taken here. A second signal ends the process at once. Returns the exit code: the node's attribute
-    `exit_code` if it has one, else 0, or 1 after an OgError, which is printed as one line.
+    the signals are taken here. After one, a node that listens to others goes on for `linger_s`: Ctrl-C reaches them all
+    at once, and what the others still have to say shall be heard. Another signal, more than a second after the first,
+    ends the process at once. Returns the exit code: the node's attribute `exit_code` if it has one, else 0, or 1 after
+    an OgError, which is printed as one line.
     """
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
-    stopping = False
+    signalled: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping:
+        nonlocal signalled
+        now = time.monotonic()
+        if signalled is None:
+            signalled = now
+            executor.wake()
+        elif now - signalled > _ONE_WISH_S:
             sys.exit(128 + number)
-        stopping = True
-        executor.wake()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -47,8 +55,11 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None) -> int
     try:
         node = make()
         executor.add_node(node)
-        while not stopping and rclpy.ok() and not getattr(node, "finished", False):
-            executor.spin_once(timeout_sec=0.5)
+        while rclpy.ok() and not getattr(node, "finished", False):
+            left = 0.5 if signalled is None else signalled + linger_s - time.monotonic()
+            if left <= 0:
+                break
+            executor.spin_once(timeout_sec=min(left, 0.5))
     except ExternalShutdownException:
         pass
     except OgError as error:
