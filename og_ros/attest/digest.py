@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Final, Protocol
 
 from og_ros.errors import AttestationError
@@ -53,6 +54,16 @@ def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -
     if padding:
         state.update(padding)
     return state.digest()
+
+
+@lru_cache(maxsize=64)
+def is_computable(algorithm: str) -> bool:
+    """Return whether `digest` can compute an algorithm here: it is known, and what it needs is installed."""
+    try:
+        _new(algorithm)
+    except AttestationError:
+        return False
+    return True
 
 
 def covered_size(message: bytes | bytearray | memoryview) -> int:

@@ -106,7 +106,7 @@ class Auditor:
         A data message's header stamp may be given, so that an altered message is told from a lost one.
         """
         if record.type != ATTESTATION_TYPE:
-            self.feed_message(record.topic, digest(record.payload), record.received_ns, stamp_ns)
+            self.feed_data(record, stamp_ns)
             return None
         try:
             attestation = decode_attestation(record.payload)
@@ -118,6 +118,14 @@ class Auditor:
         inference = Inference(attestation, record.topic, record.received_ns)
         self.feed_inference(inference)
         return inference
+
+    def feed_data(self, record: Record, stamp_ns: int = 0) -> None:
+        """Take a data message and hash it."""
+        try:
+            found = digest(record.payload, self._joiner.algorithm_of(record.topic))
+        except AttestationError:
+            found = b""  # too short to be a message: nothing can have attested it, which the joiner will say
+        self.feed_message(record.topic, found, record.received_ns, stamp_ns)
 
     def feed_message(self, topic: str, message_digest: bytes, received_ns: int, stamp_ns: int = 0) -> None:
         """Take a data message whose digest was computed elsewhere."""

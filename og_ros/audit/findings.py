@@ -67,6 +67,7 @@ KINDS: Final[dict[str, Kind]] = {
     "input_attestation_wrong": Kind(_V, "An attestation names a source for its input that did not give that output."),
     "cause_after_effect": Kind(_V, "An attestation names an input that was made after the inference began."),
     "robot_mixed": Kind(_V, "A chain joins attestations of different robots."),
+    "digest_not_checked": Kind(_W, "A message's digest is committed, absent or of another algorithm than its topic's."),
     "recording_edge": Kind(_I, "A message at the very start or end of the recording lacks its counterpart."),
     # Log
     "log_invalid": Kind(_V, "The log's leaves, root, tiles or checkpoint do not fit together."),

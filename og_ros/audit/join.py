@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from og_ros.attest import Clock, DataReference, Disclosure
+from og_ros.attest.digest import is_computable
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
 
@@ -66,7 +67,7 @@ class _Attested:
     first_ns: int = 0
     last_ns: int = 0
     begins_late: bool = False
-    hidden: bool = False
+    hidden: int = 0
 
 
 class Joiner:
@@ -97,12 +98,18 @@ class Joiner:
         self._kept_inferences: deque[Inference] = deque()
         self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
         self.consumers: dict[str, set[str]] = defaultdict(set)
+        self.algorithms: dict[str, str] = {}
         self.start_ns: int | None = None
         self.end_ns = 0
 
     def is_attested(self, topic: str) -> bool:
         """Return whether any attestation names the topic as an output."""
         return topic in self._attested
+
+    def algorithm_of(self, topic: str) -> str:
+        """Return the digest algorithm that a topic's messages are hashed with; SHA-256 unless it is named otherwise."""
+        algorithm = self.algorithms.get(topic, "sha256")
+        return algorithm if is_computable(algorithm) else "sha256"
 
     def add_message(self, message: Message) -> None:
         """Take a message of a topic that some attestation names."""
@@ -131,6 +138,8 @@ class Joiner:
         self._kept_inferences.append(inference)
         self._by_digest[inference.attestation.digest] = inference
         inference.outputs_seen = [False] * len(statement.outputs)
+        for reference in (*statement.inputs, *statement.outputs):
+            self.algorithms.setdefault(reference.topic, reference.digest_algorithm)
         for reference in statement.inputs:
             self.tallies[reference.topic].references += 1
             self.consumers[reference.topic].add(statement.stage)
@@ -142,8 +151,8 @@ class Joiner:
                     first_ns=inference.received_ns, begins_late=begins_late
                 )
             attested.last_ns = max(attested.last_ns, inference.received_ns)
-            if reference.disclosure != Disclosure.CLEAR:
-                attested.hidden = True
+            if not self._checkable(reference):
+                attested.hidden += 1
                 continue
             self._producers[(reference.topic, reference.digest)].append(inference)
             output = _Output(inference, index)
@@ -168,7 +177,9 @@ class Joiner:
             if not output.seen:
                 yield from self._settle_output(output)
         while self._inferences and self._inferences[0].received_ns < before_ns:
-            yield from self._settle_inputs(self._inferences.popleft())
+            inference = self._inferences.popleft()
+            yield from self._settle_inputs(inference)
+            yield from self._hidden_outputs(inference)
         if final:
             for topic, count in sorted(self._edges.items()):
                 yield Finding(
@@ -198,7 +209,7 @@ class Joiner:
     def _settle_message(self, message: Message) -> Iterator[Finding]:
         attested = self._attested.get(message.topic)
         self._drop_unmatched(message)
-        if attested is None or attested.hidden:
+        if attested is None:
             return
         altered = self._altered_twin(message, attested)
         if altered is not None:
@@ -216,6 +227,8 @@ class Joiner:
         elif self._lost(message.topic) > self._explained[message.topic]:
             self._explained[message.topic] += 1
             self.tallies[message.topic].missing += 1
+        elif attested.hidden:
+            attested.hidden -= 1  # one of the outputs whose digest cannot be compared
         elif self._at_edge(message.received_ns, attested):
             self._edges[message.topic] += 1
         else:
@@ -281,7 +294,13 @@ class Joiner:
             inference.sources.append(source)
             seen = key in self._seen
             inference.seen.append(seen)
-            if seen or reference.disclosure != Disclosure.CLEAR or not self._recorded(reference.topic):
+            if seen or not self._recorded(reference.topic):
+                continue
+            if not self._checkable(reference):
+                yield inference.finding(
+                    "digest_not_checked",
+                    f"stage {inference.stage}: its input on {reference.topic} is {_how_hidden(reference)}",
+                )
                 continue
             twin = self._by_stamp.get((reference.topic, reference.stamp_ns)) if reference.stamp_ns else None
             if twin is not None and twin != reference.digest:
@@ -297,6 +316,14 @@ class Joiner:
                 yield inference.finding(
                     "input_not_recorded",
                     f"stage {inference.stage}: the message that it read on {reference.topic} is not in the recording",
+                )
+
+    def _hidden_outputs(self, inference: Inference) -> Iterator[Finding]:
+        for reference in inference.attestation.statement.outputs:
+            if not self._checkable(reference) and self._recorded(reference.topic):
+                yield inference.finding(
+                    "digest_not_checked",
+                    f"stage {inference.stage}: its output on {reference.topic} is {_how_hidden(reference)}",
                 )
 
     def _source(self, inference: Inference, reference: DataReference) -> tuple[Inference | None, Finding | None]:
@@ -335,6 +362,15 @@ class Joiner:
         tolerance = self._skew_ns if first.clock == Clock.SYSTEM else _SIM_CLOCK_LAG_NS
         return first.start_ns <= then.start_ns + tolerance
 
+    def _checkable(self, reference: DataReference) -> bool:
+        """Return whether recorded messages can be compared with a reference: one known algorithm a topic, in clear."""
+        algorithm = reference.digest_algorithm
+        return (
+            reference.disclosure == Disclosure.CLEAR
+            and is_computable(algorithm)
+            and self.algorithms.get(reference.topic) == algorithm
+        )
+
     def _time(self, received_ns: int) -> None:
         if self.start_ns is None:
             self.start_ns = received_ns
@@ -362,6 +398,12 @@ class Joiner:
                         del self._producers[(reference.topic, reference.digest)]
             # Cut the chain behind an old inference, so that a stage with feedback does not keep the whole run.
             inference.sources = []
+
+
+def _how_hidden(reference: DataReference) -> str:
+    if reference.disclosure != Disclosure.CLEAR:
+        return reference.disclosure.name.lower()
+    return f"hashed with {reference.digest_algorithm}, which was not computed for that topic"
 
 
 def _message_finding(message: Message, kind: str, text: str) -> Finding:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest.cdr import CdrReader
 from og_ros.audit import ledger as log_check
 from og_ros.audit.auditor import Auditor
-from og_ros.audit.bag import Bag, Topic, open_bag
+from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.findings import Finding
 from og_ros.audit.levels import levels_of, reaches
 from og_ros.audit.policy import Policy
@@ -67,7 +67,7 @@ def join_bag(
     wanted = {t: bag.topics[t] for t in _named_topics(auditor) if t in bag.topics}
     total = sum(topic.count for topic in wanted.values())
     for done, record in enumerate(bag.records(wanted), 1):
-        _feed_message(auditor, record, wanted[record.topic])
+        auditor.feed_data(record, stamp_of(record, wanted[record.topic].stamped))
         if progress is not None and done % _PROGRESS_STEP == 0:
             progress(done, total)
     if progress is not None:
@@ -85,14 +85,6 @@ def _named_topics(auditor: Auditor) -> set[str]:
         for reference in side
         if reference.topic != inference.topic
     }
-
-
-def _feed_message(auditor: Auditor, record: Record, topic: Topic) -> None:
-    try:
-        auditor.feed_message(record.topic, digest(record.payload), record.received_ns, stamp_of(record, topic.stamped))
-    except AttestationError:
-        # Too short to be a message at all: nothing can have attested it, which the joiner will say.
-        auditor.feed_message(record.topic, b"", record.received_ns)
 
 
 def stamp_of(record: Record, stamped: bool) -> int:

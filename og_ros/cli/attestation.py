@@ -155,5 +155,4 @@ def _show(attestation: Attestation, problems: list[str], certified: bool) -> Non
     for problem in problems:
         print(f"DOES NOT HOLD: {problem}")
     if not problems:
-        what = "signature, key and model certificate hold" if certified else "the signature holds; no certificate was read"
-        print(what)
+        print("signature, key and model certificate hold" if certified else "the signature holds; no registry was read")

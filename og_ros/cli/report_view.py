@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from og_ros.audit.findings import Severity
+from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.report import Report, Verdict
 
@@ -63,15 +63,20 @@ def _show_stages(report: Report, console: Console) -> None:
 
 
 def _show_findings(report: Report, console: Console) -> None:
-    findings, counts = report.findings, report.auditor.findings.counts
-    if not findings:
+    """Print each kind of finding once for a stage or topic, with its first sentence and how often it came."""
+    if not report.findings:
         console.print("\nNo findings.")
         return
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in report.findings:
+        groups.setdefault((finding.kind, finding.stage or finding.topic), []).append(finding)
     console.print("\nFindings:")
-    for finding in findings[:SHOWN_FINDINGS]:
-        mark = Text(f"  {finding.severity.name.lower():<9} {finding.kind}: ", style=_STYLE[finding.severity])
-        console.print(mark.append(finding.message, style="default"))
-    total = sum(counts.values())
-    if total > SHOWN_FINDINGS:
+    for (kind, _), findings in list(groups.items())[:SHOWN_FINDINGS]:
+        first = findings[0]
+        count = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+        mark = Text(f"  {first.severity.name.lower():<9} {kind}: ", style=_STYLE[first.severity])
+        console.print(mark.append(f"{first.message}{count}", style="default"))
+    counts = report.auditor.findings.counts
+    if len(groups) > SHOWN_FINDINGS or sum(counts.values()) > len(report.findings):
         summary = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
-        console.print(f"  ... {total} in all: {summary}")
+        console.print(f"  in all: {summary}")

@@ -201,7 +201,7 @@ class AuditorNode(Node):
     def _take_message(self, topic: str, kind: str, raw: bytes, stamped: bool) -> None:
         now_ns = time.time_ns()
         stamp_ns = stamp_of(Record(topic, kind, raw, now_ns), stamped)
-        self._queue.put(_Message(topic, digest(raw), now_ns, stamp_ns))
+        self._queue.put(_Message(topic, digest(raw, self._auditor.joiner.algorithm_of(topic)), now_ns, stamp_ns))
 
     # The worker: verify, join, log.
 

@@ -16,6 +16,7 @@ from og_ros.errors import ConfigError
 from og_ros.nodes.attacks import ATTACKS
 from og_ros.nodes.bringup import NodeDescription, describe_nodes
 from og_ros.nodes.supervisor import Supervisor
+from og_ros.nodes.topics import ATTESTATION_SUFFIX
 from og_ros.paths import share_directory
 from og_ros.registry import RegistryWriter
 from og_ros.stages.inference import Inference
@@ -25,6 +26,8 @@ MARKER: Final = ".og-ros-demo"
 VENDORS: Final = {"perception": "demo-vision", "planning": "demo-planning", "control": "demo-drives"}
 # The sensors' listeners: the stage that reads it, the auditor, the recorder.
 _SENSOR_LISTENERS: Final = 3
+# An output's: the auditor, the recorder.
+_OUTPUT_LISTENERS: Final = 2
 _START_TIMEOUT_S: Final = 60.0
 _POLICY: Final = """\
 # What the demo's relying party demands. `og-ros audit --policy` and the auditor node read this file.
@@ -120,13 +123,10 @@ def run(files: DemoFiles, seconds: float, seed: int, attack: str | None, watch: 
     node of its own. Raises ConfigError when a node ends by itself.
     """
     pipeline = load_pipeline(files.pipeline)
-    nodes = describe_nodes(pipeline, auditor=True, record=True, use_sim_time=True)
     with Supervisor(files.logs) as supervisor:
-        for node in nodes:
+        for node in describe_nodes(pipeline, auditor=True, record=True, use_sim_time=True):
             _start(supervisor, node, attack)
-        world = {"seed": seed, "wait_for": _SENSOR_LISTENERS}
-        _await_ready(supervisor, pipeline, watch)
-        supervisor.start("world", "og_ros.nodes.world", world)
+        _start_world(supervisor, pipeline, seed, watch)
         end = time.monotonic() + seconds
         while (remaining := end - time.monotonic()) > 0:
             supervisor.check()
@@ -191,29 +191,53 @@ def _start(supervisor: Supervisor, node: NodeDescription, attack: str | None) ->
     supervisor.start(node.name, module, parameters)
 
 
-def _await_ready(supervisor: Supervisor, pipeline: Pipeline, watch: Callable[[float, bool], None]) -> None:
-    """Wait until auditor and recorder listen to every output and attestation, so that nothing is missed."""
+def _start_world(supervisor: Supervisor, pipeline: Pipeline, seed: int, watch: Callable[[float, bool], None]) -> None:
+    """Start the world once auditor and recorder listen to every output, and wait until its time runs."""
     import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rosgraph_msgs.msg import Clock
 
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("og_ros_demo_start", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    ticks: list[bytes] = []
+    node.create_subscription(Clock, "/clock", ticks.append, 10, raw=True)
+    outputs = [next(iter(stage.outputs.values())).topic for stage in pipeline.stages.values()]
+    topics = [name for topic in outputs for name in (topic, topic + ATTESTATION_SUFFIX)]
+
+    def unheard() -> list[str]:
+        return [t for t in topics if node.count_publishers(t) < 1 or node.count_subscribers(t) < _OUTPUT_LISTENERS]
+
     try:
-        awaited = [o.topic for stage in pipeline.stages.values() for o in stage.outputs.values()]
-        awaited += [f"{next(iter(stage.outputs.values())).topic}/attestation" for stage in pipeline.stages.values()]
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while unheard := [t for t in awaited if node.count_publishers(t) < 1 or node.count_subscribers(t) < 2]:
-            supervisor.check()
-            if time.monotonic() > deadline:
-                raise ConfigError(
-                    f"after {_START_TIMEOUT_S:g} s nobody publishes or not everybody hears {', '.join(unheard)}; "
-                    "see `og-ros doctor`"
-                )
-            watch(0.0, False)
+        _wait(supervisor, lambda: not unheard(), lambda: f"not everybody hears {', '.join(unheard())}", watch)
         _pause(0.5, watch)
+        supervisor.start("world", "og_ros.nodes.world", {"seed": seed, "wait_for": _SENSOR_LISTENERS})
+
+        def running() -> bool:
+            executor.spin_once(timeout_sec=0.0)
+            return bool(ticks)
+
+        _wait(supervisor, running, lambda: "the world's sensors are not heard by everybody", watch)
     finally:
+        executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
+
+
+def _wait(
+    supervisor: Supervisor,
+    ready: Callable[[], bool],
+    problem: Callable[[], str],
+    watch: Callable[[float, bool], None],
+) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not ready():
+        supervisor.check()
+        if time.monotonic() > deadline:
+            raise ConfigError(f"after {_START_TIMEOUT_S:g} s {problem()}; see `og-ros doctor`")
+        watch(0.0, False)
 
 
 def _pause(seconds: float, watch: Callable[[float, bool], None]) -> None:

@@ -20,7 +20,7 @@ from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.process import run_node
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
 from og_ros.stages.inference import Inference, output_stamp
@@ -314,7 +314,9 @@ class Stage(LifecycleNode):
         for subscription in work.subscriptions:
             self.destroy_subscription(subscription)
         work.attestations.close()
-        for publisher in (*work.publishers, work.attestation_publisher):
+        publishers = [*work.publishers, work.attestation_publisher]
+        wait_until_heard(publishers)
+        for publisher in publishers:
             self.destroy_publisher(publisher)
         faults = ", ".join(f"{count} × {kind}" for kind, count in self.faults.counts.items())
         self.get_logger().info(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import time
+from collections.abc import Iterable
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -36,6 +39,16 @@ def matching_qos(node: Node, topic: str, depth: int = 100) -> QoSProfile:
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
+
+
+def wait_until_heard(publishers: Iterable[Any], seconds: float = 2.0) -> bool:
+    """Wait until the present reliable subscribers have everything that was published; call it before a publisher ends.
+
+    A publisher that is destroyed takes along what is still on its way. Returns False when the time ran out.
+    """
+    end = time.monotonic() + seconds
+    heard = [p.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic()))) for p in publishers]
+    return all(heard)
 
 
 def message_class(name: str) -> Any:

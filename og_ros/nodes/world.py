@@ -21,6 +21,7 @@ from std_msgs.msg import Float32MultiArray, Header
 
 from og_ros.errors import ConfigError
 from og_ros.nodes.process import run_node
+from og_ros.nodes.topics import wait_until_heard
 from og_ros.sim import Box, Camera, World
 
 STEP_NS: Final = 25_000_000
@@ -70,6 +71,11 @@ class WorldNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = self.create_timer(STEP_NS / 1e9 / rate, self._tick, clock=steady)
         self.get_logger().info(f"world {seed}: {self.world.track.length:.1f} m of track, {len(self.world.boxes)} boxes")
+
+    def close(self) -> None:
+        """Stop, and leave only when every subscriber has the last messages."""
+        self._timer.cancel()
+        wait_until_heard((self._images, self._scans, self._odometry, self._clock_publisher))
 
     def _parameter(self, name: str, default: Any, description: str) -> Any:
         return self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True)).value

@@ -16,6 +16,7 @@ from og_ros.attest import (
     Algorithm,
     Clock,
     DataReference,
+    Disclosure,
     Mode,
     ModelReference,
     Runtime,
@@ -246,6 +247,20 @@ def oversized_attestation(run: Run) -> None:
     )
 
 
+def digest_of_another_algorithm(run: Run) -> None:
+    """Naming another algorithm for one message must not take it out of the audit unseen."""
+    index = place(run, "control")
+    old = decode_attestation(run.records[index].payload).statement.outputs[0]
+    run.resign(index, outputs=(dataclasses.replace(old, digest_algorithm="md5"),))
+
+
+def hidden_output(run: Run) -> None:
+    index = place(run, "control")
+    old = decode_attestation(run.records[index].payload).statement.outputs[0]
+    absent = dataclasses.replace(old, digest=bytes(32), disclosure=Disclosure.ABSENT)
+    run.resign(index, outputs=(absent,))
+
+
 def sequence_jump_hides_withheld(run: Run) -> None:
     """A huge gap in the sequence must not excuse everything that has no attestation."""
     for step, (index, _) in enumerate(run.of_stage("control")[TICK:]):
@@ -288,6 +303,8 @@ ATTACKS: list[tuple[Callable[[Run], None], str]] = [
     (input_made_by_another_robot, "robot_mixed"),
     (malformed_attestation, "malformed_attestation"),
     (oversized_attestation, "malformed_attestation"),
+    (digest_of_another_algorithm, "digest_not_checked"),
+    (hidden_output, "digest_not_checked"),
     (sequence_jump_hides_withheld, "loss_exceeds_policy"),
 ]
 
