@@ -44,6 +44,9 @@ def add_parser(subparsers: Any) -> None:
         "--wait-for-subscribers", nargs="?", type=float, const=30.0, default=0.0, metavar="S",
         help="wait until every topic has a subscriber, at most S seconds (30), so that nothing is lost at the start",
     )  # fmt: skip
+    parser.add_argument(
+        "--subscribers", type=int, default=1, metavar="N", help="how many to wait for on each topic (a recorder is one)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -68,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
             for topic, reason in sorted(replay.summary.skipped.items()):
                 print(f"{topic} is left out: {reason}", file=sys.stderr)
             if args.wait_for_subscribers:
-                for topic in replay.wait_for_subscribers(args.wait_for_subscribers):
-                    print(f"{topic} has no subscriber", file=sys.stderr)
+                for topic in replay.wait_for_subscribers(args.wait_for_subscribers, args.subscribers):
+                    print(f"{topic} has fewer than {args.subscribers} subscribers", file=sys.stderr)
             with progress_bar(f"replaying {args.bag}", hidden=args.quiet) as update:
                 while not replay.stopped:
                     replay.run(args.rate, update)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -63,6 +64,7 @@ class Recorder(Node):
             raise ConfigError(f"compression is {compression!r}; it must be none or zstd")
         self._subscriptions_by_topic: dict[str, Any] = {}
         self._skipped: set[str] = set()
+        self._heard: set[str] = set()
         self.recording = Recording(
             Path(self._value("output")),
             compression=compression,
@@ -70,9 +72,10 @@ class Recorder(Node):
             flush_s=float(self._value("flush_period")),
         )
         self._discover()
-        self.create_timer(max(0.01, float(self._value("discovery_period"))), self._discover)
+        wall = Clock(clock_type=ClockType.STEADY_TIME)  # not the node's: simulated time may stand still
+        self.create_timer(max(0.01, float(self._value("discovery_period"))), self._discover, clock=wall)
         if self._value("duration") > 0:
-            self.create_timer(float(self._value("duration")), self._finish)
+            self.create_timer(float(self._value("duration")), self._finish, clock=wall)
         self.get_logger().info(f"recording to {self.recording.path}")
 
     def close(self) -> None:
@@ -104,6 +107,8 @@ class Recorder(Node):
         found = {}
         for item in given:
             topic, _, kind = item.partition(":")
+            if not topic:  # ROS has no empty list of texts
+                continue
             if kind:
                 message_class(kind)
             found[self.resolve_topic_name(topic)] = kind
@@ -154,6 +159,9 @@ class Recorder(Node):
         return True
 
     def _receive(self, topic: str, payload: bytes) -> None:
+        if topic not in self._heard:  # its publishers may be newer than the last look for them
+            self._heard.add(topic)
+            self._follow(topic, [self.recording.topics[topic].type])
         if not self.recording.write(topic, time.time_ns(), payload):
             if self.recording.error is not None:
                 self._finish()
@@ -202,7 +210,7 @@ def _duration(duration: Any) -> QosTime:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the recorder as a process."""
-    return run_node(Recorder, args)
+    return run_node(Recorder, args, linger_s=0.7)
 
 
 if __name__ == "__main__":

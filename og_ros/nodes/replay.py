@@ -72,11 +72,11 @@ class Replay:
         """Messages that one pass publishes."""
         return sum(self._bag.topics[name].count for name in self.publishers)
 
-    def wait_for_subscribers(self, timeout_s: float) -> list[str]:
-        """Wait until each topic has a subscriber; returns the topics that had none in time."""
+    def wait_for_subscribers(self, timeout_s: float, count: int = 1) -> list[str]:
+        """Wait until each topic has `count` subscribers; returns the topics that had fewer in time."""
         end = time.monotonic() + timeout_s
         while True:
-            lonely = [name for name, publisher in self.publishers.items() if not publisher.get_subscription_count()]
+            lonely = [name for name, publisher in self.publishers.items() if publisher.get_subscription_count() < count]
             if self.stopped or not lonely or time.monotonic() >= end:
                 break
             time.sleep(_SLEEP_S / 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -40,7 +40,7 @@ def build(kind: type[T], data: object, path: str = "") -> T:
     try:
         return cast(T, kind(**values))
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
+        raise ConfigError(_behind(path, str(error), known)) from error
 
 
 def _convert(kind: Any, value: object, path: str) -> Any:
@@ -89,6 +89,12 @@ def _mapping(kind: Any, value: object, path: str) -> dict[str, Any]:
         if not isinstance(key, str):
             raise ConfigError(f"{_join(path, key)}: the key must be text (quote it)")
     return {key: _convert(kind, item, _join(path, key)) for key, item in value.items()}
+
+
+def _behind(path: str, message: str, known: Collection[str]) -> str:
+    """Put a path in front of the message of a dataclass, which begins with the name of a field or does not."""
+    begins_with_field = message.split(" ", 1)[0].partition(".")[0].rstrip(":") in known
+    return _join(path, message) if begins_with_field or not path else f"{path}: {message}"
 
 
 def _join(path: str, key: object) -> str:

@@ -44,7 +44,8 @@ def select(
     values: NDArray[np.float64], known: tuple[str, ...], fields: tuple[str, ...], batch: bool
 ) -> NDArray[np.float32]:
     """Return the chosen fields as float32."""
-    chosen = values[[known.index(field) for field in fields]].astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite to the model
+        chosen = values[[known.index(field) for field in fields]].astype(np.float32)
     return chosen[np.newaxis] if batch else chosen
 
 
