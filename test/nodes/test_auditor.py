@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
-import rclpy  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from scenario import MS, Run, honest_run, payload  # noqa: E402
+import rclpy
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from scenario import MS, Run, honest_run, payload
 
-from og_ros.attest import ATTESTATION_TYPE, keys  # noqa: E402
-from og_ros.log import Ledger  # noqa: E402
-from og_ros.msg import Attestation, ChainStatus, Checkpoint  # noqa: E402
-from og_ros.nodes.topics import attestation_qos, message_class  # noqa: E402
+from og_ros.attest import ATTESTATION_TYPE, keys
+from og_ros.log import Ledger
+from og_ros.msg import Attestation, ChainStatus, Checkpoint
+from og_ros.nodes.topics import attestation_qos, message_class
 
 DOMAIN = str(60 + os.getpid() % 40)
 
