@@ -25,12 +25,6 @@ class Plan:
     v: float
     curvature: float
 
-    @property
-    def reference(self) -> tuple[float, float]:
-        """The reference (v, m/s; omega, rad/s): never backwards, and no turning on the spot."""
-        v = max(self.v, 0.0)
-        return v, v * self.curvature
-
 
 @dataclass(frozen=True)
 class Expert:
@@ -44,6 +38,9 @@ class Expert:
         stop_distance: distance from the axle to an obstacle at which it stands, m.
         brake_gain: slope of the allowed speed over the distance left, 1/s.
         min_plan: lowest speed a plan may name, m/s.
+        crawl: a plan that is not faster than this stands: braking by distance alone would creep up for seconds, m/s.
+        max_speed: highest speed of a reference, m/s.
+        speed_gain, turn_gain: of the feedback on v and omega.
     """
 
     cruise: float = 0.40
@@ -54,6 +51,8 @@ class Expert:
     stop_distance: float = 0.42
     brake_gain: float = 1.2
     min_plan: float = -0.25
+    crawl: float = 0.04
+    max_speed: float = 0.50
     speed_gain: float = 0.5
     turn_gain: float = 0.3
 
@@ -73,6 +72,12 @@ def plan(expert: Expert, lidar: Lidar, line: LineState, ranges: NDArray[np.float
     free = expert.cruise * max(0.4, ease)
     room = obstacle_distance(expert, lidar, line, ranges) - expert.stop_distance
     return Plan(max(expert.min_plan, min(free, expert.brake_gain * room)), steer)
+
+
+def reference(expert: Expert, wish: Plan) -> tuple[float, float]:
+    """The reference (v, m/s; omega, rad/s) of a plan: never backwards, no crawling, and no turning on the spot."""
+    v = min(wish.v, expert.max_speed) if wish.v > expert.crawl else 0.0
+    return v, v * max(-expert.max_curvature, min(expert.max_curvature, wish.curvature))
 
 
 def obstacle_distance(expert: Expert, lidar: Lidar, line: LineState, ranges: NDArray[np.float32]) -> float:
@@ -95,11 +100,14 @@ def obstacle_distance(expert: Expert, lidar: Lidar, line: LineState, ranges: NDA
 
 
 def control(
-    expert: Expert, chassis: Chassis, reference: tuple[float, float], measured: tuple[float, float]
+    expert: Expert, chassis: Chassis, wanted: tuple[float, float], measured: tuple[float, float]
 ) -> tuple[float, float]:
-    """Wheel commands (left, right), m/s: feed-forward plus proportional feedback on v, m/s, and omega, rad/s."""
-    v = reference[0] + expert.speed_gain * (reference[0] - measured[0])
-    omega = reference[1] + expert.turn_gain * (reference[1] - measured[1])
+    """Wheel commands (left, right), m/s, of the reference wanted and the speeds measured (v, m/s; omega, rad/s).
+
+    Feed-forward plus proportional feedback.
+    """
+    v = wanted[0] + expert.speed_gain * (wanted[0] - measured[0])
+    omega = wanted[1] + expert.turn_gain * (wanted[1] - measured[1])
     half = 0.5 * chassis.wheel_base * omega
     limit = chassis.max_wheel
     return max(-limit, min(limit, v - half)), max(-limit, min(limit, v + half))

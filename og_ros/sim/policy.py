@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from og_ros.errors import ModelError
-from og_ros.sim.expert import Expert, control, plan
+from og_ros.sim.expert import Expert, control, plan, reference
 from og_ros.sim.world import World
 
 Policy = Callable[[World], tuple[float, float]]
@@ -29,9 +29,9 @@ class ExpertPolicy:
 
     def __call__(self, world: World) -> tuple[float, float]:
         """The expert's wheel commands (left, right), m/s."""
-        reference = plan(self._expert, world.lidar, world.line_state(), world.scan()).reference
+        wanted = reference(self._expert, plan(self._expert, world.lidar, world.line_state(), world.scan()))
         odometry = world.odometry()
-        return control(self._expert, world.chassis, reference, (odometry.v, odometry.omega))
+        return control(self._expert, world.chassis, wanted, (odometry.v, odometry.omega))
 
 
 class ModelPolicy:
@@ -75,7 +75,7 @@ class ModelPolicy:
     def __call__(self, world: World) -> tuple[float, float]:
         """The models' wheel commands (left, right), m/s."""
         line = np.zeros(3, dtype=np.float32) if self._blind else self.perceive(world.camera())
-        reference = self.plan(line, world.scan())
+        wanted = self.plan(line, world.scan())
         odometry = world.odometry()
-        left, right = self.control(reference, np.array([odometry.v, odometry.omega], dtype=np.float32))
+        left, right = self.control(wanted, np.array([odometry.v, odometry.omega], dtype=np.float32))
         return float(left), float(right)

@@ -33,7 +33,8 @@ class Chassis:
         radius: radius of the circle that the body occupies, m.
         lag: time constant of a wheel's first-order response, s.
         max_wheel: greatest rim speed of a wheel, m/s.
-        deadband: commands below this do not overcome friction and the wheel stands, m/s.
+        deadband: under a command below this a turning wheel comes to rest, m/s.
+        breakaway: a wheel at rest stays there under a command below this (static friction), m/s.
     """
 
     wheel_base: float = 0.20
@@ -41,6 +42,7 @@ class Chassis:
     lag: float = 0.10
     max_wheel: float = 0.80
     deadband: float = 0.01
+    breakaway: float = 0.10
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def respond(chassis: Chassis, wheels: Wheels, command: tuple[float, float], dt: 
 
 
 def _wheel(chassis: Chassis, speed: float, command: float, gain: float) -> float:
-    if not math.isfinite(command) or abs(command) < chassis.deadband:
+    friction = chassis.breakaway if speed == 0.0 else chassis.deadband
+    if not math.isfinite(command) or abs(command) < friction:
         command = 0.0
     command = max(-chassis.max_wheel, min(chassis.max_wheel, command))
     speed = round(speed + gain * (command - speed), 9)

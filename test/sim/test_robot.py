@@ -27,7 +27,15 @@ def test_commands_saturate() -> None:
     assert settled((9.0, -9.0)) == Wheels(pytest.approx(0.8, abs=1e-6), pytest.approx(-0.8, abs=1e-6))
 
 
-@pytest.mark.parametrize("command", [0.009, -0.009, math.nan, math.inf])
+def test_a_turning_wheel_follows_commands_that_would_not_start_it() -> None:
+    assert respond(CHASSIS, Wheels(0.0, 0.0), (0.09, 0.11), 0.025) == Wheels(0.0, pytest.approx(0.0243, abs=1e-4))
+    assert respond(CHASSIS, Wheels(0.05, 0.05), (0.09, 0.011), 1.0) == Wheels(
+        pytest.approx(0.09, abs=1e-5), pytest.approx(0.011, abs=1e-5)
+    )
+    assert respond(CHASSIS, Wheels(0.05, 0.05), (0.009, -0.009), 1.0) == Wheels(0.0, 0.0)
+
+
+@pytest.mark.parametrize("command", [0.09, -0.09, math.nan, math.inf])
 def test_friction_and_nonsense_leave_the_wheels_standing(command: float) -> None:
     assert settled((command, command)) == Wheels(0.0, 0.0)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from og_ros.sim.box import BoxTimes, random_box
 from og_ros.sim.evaluate import Loop
-from og_ros.sim.expert import Expert, control, plan
+from og_ros.sim.expert import Expert, Plan, control, plan, reference
 from og_ros.sim.lidar import Lidar, cast
 from og_ros.sim.robot import Chassis, Pose
 from og_ros.sim.track import LineState
@@ -18,7 +18,6 @@ from og_ros.sim.world import World
 from training.exact import Network
 from training.features import (
     LINE_SCALE,
-    MAX_SPEED,
     PLAN_SCALE,
     WHEEL_SCALE,
     control_inputs,
@@ -137,10 +136,9 @@ class Student:
         self._inputs.append(inputs[0])
         self._targets.append(_plan_target(world.line_state(), ranges))
         wish = self._planning(inputs)[0] * PLAN_SCALE
-        v = min(max(float(wish[0]), 0.0), MAX_SPEED)
+        wanted = reference(EXPERT, Plan(float(wish[0]), float(wish[1])))
         odometry = world.odometry()
-        curvature = min(max(float(wish[1]), -EXPERT.max_curvature), EXPERT.max_curvature)
-        speeds = np.array([[v, v * curvature, odometry.v, odometry.omega]])
+        speeds = np.array([[*wanted, odometry.v, odometry.omega]])
         left, right = self._controller(control_inputs(speeds))[0] * WHEEL_SCALE
         return float(left), float(right)
 

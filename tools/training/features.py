@@ -38,9 +38,6 @@ SPEED_LIMIT = np.array([1.0, 6.0, 1.0, 6.0])
 WHEEL_SCALE = 0.4
 """Control's outputs are in units of this, m/s."""
 
-MAX_SPEED = 0.5
-"""No plan drives faster than this, m/s."""
-
 RANGE_MAX = Lidar().range_max
 
 

@@ -17,7 +17,6 @@ from training.features import (
     FLOOR_ROWS,
     LINE_LIMIT,
     LINE_SCALE,
-    MAX_SPEED,
     NEAR_FIELD,
     PLAN_SCALE,
     RANGE_MAX,
@@ -132,11 +131,14 @@ def line_planning(network: Network) -> bytes:
     joined = graph.node("Concat", scaled, graph.node("Mul", nearness, graph.constant(2.0)), axis=0)
     row = graph.node("Reshape", joined, graph.constant(np.array([1, 3 + beams])))
     wish = graph.network(row, network, PLAN_SCALE)
-    low = np.array([0.0, -Expert().max_curvature])
-    high = np.array([MAX_SPEED, Expert().max_curvature])
+    expert = Expert()
+    low = np.array([0.0, -expert.max_curvature])
+    high = np.array([expert.max_speed, expert.max_curvature])
     limited = graph.node("Min", graph.node("Max", wish, graph.constant(low)), graph.constant(high))
     first, second = graph.constant(np.array([0])), graph.constant(np.array([1]))
-    v = graph.node("Gather", limited, first, axis=0)
+    allowed = graph.node("Gather", limited, first, axis=0)
+    drives = graph.node("Cast", graph.node("Greater", allowed, graph.constant(expert.crawl)), to=TensorProto.FLOAT)
+    v = graph.node("Mul", allowed, drives)
     omega = graph.node("Mul", v, graph.node("Gather", limited, second, axis=0))
     unknown = graph.node(
         "Concat",
