@@ -28,6 +28,7 @@ _I, _W, _V = Severity.INFO, Severity.WARNING, Severity.VIOLATION
 KINDS: Final[dict[str, Kind]] = {
     # The record
     "no_attestations": Kind(_V, "The recording holds no attestation at all, so nothing in it is accounted for."),
+    "recording_incomplete": Kind(_V, "Fewer messages could be read than the recording says it holds."),
     "malformed_attestation": Kind(_V, "A message on an attestation topic cannot be read as an attestation."),
     "signature_invalid": Kind(_V, "The signature does not match the statement under the registered key."),
     "overclaimed": Kind(_V, "The record claims a verification mode for which there is no evidence."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +57,9 @@ def join_bag(
         auditor.report(
             Finding("root_not_trusted", f"the registry's root is {registry.fingerprint}, not {policy.registry_root}")
         )
+    counts: Counter[str] = Counter()
     for record in bag.records(attestations):
+        counts[record.topic] += 1
         auditor.feed(record)
     if auditor.tally.attestations == 0 and not auditor.findings.counts["malformed_attestation"]:
         auditor.report(
@@ -67,12 +70,14 @@ def join_bag(
     wanted = {t: bag.topics[t] for t in _named_topics(auditor) if t in bag.topics}
     total = sum(topic.count for topic in wanted.values())
     for done, record in enumerate(bag.records(wanted), 1):
+        counts[record.topic] += 1
         auditor.feed_data(record, stamp_of(record, wanted[record.topic].stamped))
         if progress is not None and done % _PROGRESS_STEP == 0:
             progress(done, total)
     if progress is not None:
         progress(total, total)
     auditor.finish()
+    _check_counts(auditor, bag, [*attestations, *wanted], counts)
     _apply_policy(auditor, policy)
     return auditor
 
@@ -95,6 +100,16 @@ def stamp_of(record: Record, stamped: bool) -> int:
         return CdrReader(record.payload).time()
     except (AttestationError, struct.error):
         return 0
+
+
+def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> None:
+    """A damaged storage file may end early without an error; the recording's own counts tell."""
+    for topic in topics:
+        said, read = bag.topics[topic].count, counts.get(topic, 0)
+        if read != said:
+            auditor.report(
+                Finding("recording_incomplete", f"{topic}: {read} messages were read, the recording names {said}", topic)
+            )
 
 
 def _consult_log(auditor: Auditor, directory: Path) -> None:

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from og_ros.errors import ConfigError, OgError
-from og_ros.nodes.process import run_node
-from og_ros.nodes.stage import Stage
+from og_ros.errors import ConfigError
+from og_ros.nodes.stage import Stage, run_stage
 from og_ros.stages.pipeline import StageConfig
 
 # The attacker acts on every so many inferences, and leaves the beginning of the run honest.
@@ -94,19 +93,9 @@ _LIES: Final[dict[str, Callable[[Any], None]]] = {
 }
 
 
-def _make() -> DishonestStage:
-    node = DishonestStage()
-    try:
-        node.start()
-    except OgError:
-        node.destroy_node()
-        raise
-    return node
-
-
 def main(args: Sequence[str] | None = None) -> int:
     """Run a dishonest stage as a process."""
-    return run_node(_make, args)
+    return run_stage(DishonestStage, args)
 
 
 if __name__ == "__main__":

@@ -333,19 +333,24 @@ def _qos(config: QosConfig) -> QoSProfile:
     )
 
 
-def _make() -> Stage:
-    node = Stage()
-    try:
-        node.start()
-    except OgError:
-        node.destroy_node()
-        raise
-    return node
+def run_stage(kind: type[Stage], args: Sequence[str] | None = None) -> int:
+    """Run a stage node of some class as a process, started if `autostart` says so."""
+
+    def make() -> Stage:
+        node = kind()
+        try:
+            node.start()
+        except OgError:
+            node.destroy_node()
+            raise
+        return node
+
+    return run_node(make, args)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run a stage as a process."""
-    return run_node(_make, args)
+    return run_stage(Stage, args)
 
 
 if __name__ == "__main__":
