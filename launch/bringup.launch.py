@@ -1,0 +1,151 @@
+"""Starts what a pipeline file describes: a node for each stage, and the auditor and the recorder beside them.
+
+ros2 launch og_ros bringup.launch.py pipeline:=robot.yaml namespace:=robot_7 record:=true
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.action import Action
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessExit, OnProcessStart
+from launch.events import matches_action
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.parameter_descriptions import ParameterValue
+from lifecycle_msgs.msg import Transition
+
+from og_ros.errors import ConfigError
+from og_ros.nodes.bringup import NodeDescription, Parameter, describe_nodes
+from og_ros.stages.pipeline import load_pipeline
+
+SWITCH = ["true", "false"]
+ARGUMENTS = [
+    DeclareLaunchArgument(
+        "pipeline", description="pipeline file (YAML): stages, auditor and recorder; config/demo.yaml is an example"
+    ),
+    DeclareLaunchArgument(
+        "namespace",
+        default_value="",
+        description="namespace of every node, e.g. robot_7; topics that the file begins with / stay where they are",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="false", choices=SWITCH, description="take time from /clock; attestations say so"
+    ),
+    DeclareLaunchArgument(
+        "autostart",
+        default_value="true",
+        choices=["true", "launch", "false"],
+        description="who configures and activates the stages: they themselves (true), this launch file by lifecycle "
+        "events, which ends when a stage refuses (launch), or a lifecycle manager of yours (false)",
+    ),
+    DeclareLaunchArgument(
+        "auditor", default_value="true", choices=SWITCH, description="run the auditor, by the file's section auditor"
+    ),
+    DeclareLaunchArgument(
+        "record", default_value="false", choices=SWITCH, description="run the recorder, by the file's section recorder"
+    ),
+    DeclareLaunchArgument(
+        "respawn",
+        default_value="false",
+        choices=SWITCH,
+        description="start a node again, 2 s after it ended; not with autostart:=launch",
+    ),
+    DeclareLaunchArgument(
+        "required", default_value="false", choices=SWITCH, description="end everything, with an error, when a node ends"
+    ),
+    DeclareLaunchArgument(
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="least severity that the nodes log",
+    ),
+]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the arguments, and the nodes once the arguments are known."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=_start)])
+
+
+def _start(context: LaunchContext) -> list[Action]:
+    """Return the nodes of the pipeline file, after the handlers of what becomes of them."""
+    given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
+    if given["respawn"] == "true" and given["autostart"] == "launch":
+        # For DDS a killed stage lives on for 20 s, and its service takes the request that is meant for the new one.
+        raise ConfigError(
+            "respawn:=true does not go with autostart:=launch: let stages start themselves, or do not respawn"
+        )
+    descriptions = describe_nodes(
+        load_pipeline(Path(given["pipeline"])),
+        auditor=given["auditor"] == "true",
+        record=given["record"] == "true",
+        autostart=given["autostart"] == "true",
+        use_sim_time=given["use_sim_time"] == "true",
+    )
+    nodes = [_node(description, given) for description in descriptions]
+    handlers = [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ended)) for node in nodes]
+    if given["required"] == "false":
+        handlers.clear()
+    if given["autostart"] == "launch":
+        handlers += [handler for node in nodes if isinstance(node, LifecycleNode) for handler in _driven(node)]
+    return [*handlers, *nodes]
+
+
+def _node(description: NodeDescription, given: dict[str, str]) -> Node:
+    kind = LifecycleNode if description.lifecycle else Node
+    return kind(
+        package="og_ros",
+        executable=description.executable,
+        exec_name=description.name,
+        name=description.name,
+        namespace=given["namespace"],
+        parameters=[{name: _exactly(value) for name, value in description.parameters.items()}],
+        ros_arguments=["--log-level", given["log_level"]],
+        output="screen",
+        respawn=given["respawn"] == "true",
+        respawn_delay=2.0,
+        sigterm_timeout="15",  # a node that stops still signs, logs and writes what it has
+    )
+
+
+def _exactly(value: Parameter) -> ParameterValue | Parameter:
+    """Return a value that stays what it is: launch reads a bare text as YAML, and "1.0" would become a number."""
+    if isinstance(value, str):
+        return ParameterValue(value, value_type=str)
+    if isinstance(value, list) and isinstance(value[0], str):
+        return ParameterValue(value, value_type=list[str])
+    return value
+
+
+def _driven(node: LifecycleNode) -> list[Action]:
+    """Configure a stage whenever its process starts, then activate it; an error ends the launch if it refuses."""
+
+    def change(transition: int) -> EmitEvent:
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
+
+    def refuse(context: LaunchContext) -> None:
+        state = context.locals.event.start_state
+        raise ConfigError(f"{node.node_name} refused while {state}; what it logged before this line says why")
+
+    def when(start: str, goal: str, action: Action) -> RegisterEventHandler:
+        return RegisterEventHandler(
+            OnStateTransition(target_lifecycle_node=node, start_state=start, goal_state=goal, entities=[action])
+        )
+
+    return [
+        RegisterEventHandler(OnProcessStart(target_action=node, on_start=change(Transition.TRANSITION_CONFIGURE))),
+        when("configuring", "inactive", change(Transition.TRANSITION_ACTIVATE)),
+        when("configuring", "unconfigured", OpaqueFunction(function=refuse)),
+        when("activating", "inactive", OpaqueFunction(function=refuse)),
+    ]
+
+
+def _ended(event: ProcessExited, context: LaunchContext) -> None:
+    if not context.is_shutdown:
+        raise ConfigError(f"{event.process_name} ended with exit code {event.returncode}; what it wrote says why")

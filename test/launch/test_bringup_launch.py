@@ -1,0 +1,118 @@
+"""bringup.launch.py over real ROS launch: who starts the stages, what becomes of one that dies, how all of it stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+STAGES = ("perception", "planning", "control")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Path:
+    """Prepare a demo's directory; returns its pipeline file."""
+    pytest.importorskip("onnxruntime", reason="the stages need onnxruntime: extra `robot` of og_ros")
+    from og_ros.nodes.demo import prepare
+
+    return prepare(tmp_path_factory.mktemp("demo") / "out").pipeline
+
+
+def changed(pipeline: Path, name: str, change: Callable[[Any], object]) -> Path:
+    """Write a changed copy of a pipeline file beside it."""
+    data = yaml.safe_load(pipeline.read_text())
+    change(data)
+    copy = pipeline.with_name(name)
+    copy.write_text(yaml.safe_dump(data))
+    return copy
+
+
+def only_control(data: Any) -> None:
+    data["stages"] = {"control": data["stages"]["control"]}
+
+
+def test_launch_drives_the_stages_in_a_namespace(run_launch: Callable[..., Any], graph: Any, demo: Path) -> None:
+    options = ("namespace:=robot_7", "autostart:=launch", "auditor:=false", "log_level:=warn")
+    launched = run_launch("bringup.launch.py", f"pipeline:={demo}", *options)
+    for stage in STAGES:
+        graph.wait(lambda name=stage: graph.state(f"/robot_7/{name}") == "active", launched)
+    assert "[auditor" not in launched.output
+    assert "attestations on" not in launched.output  # which a stage says as info
+
+    launched.interrupt()
+    time.sleep(0.2)
+    launched.interrupt()  # an impatient user, or a service manager that tells launch and its children
+    launched.ends(5)
+    assert launched.output.count("process has finished cleanly") == 3, launched.output
+    assert "Traceback" not in launched.output
+
+
+def test_a_dead_stage_is_started_again(run_launch: Callable[..., Any], graph: Any, demo: Path) -> None:
+    pipeline = changed(demo, "control.yaml", only_control)
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", "auditor:=false", "respawn:=true")
+    graph.wait(lambda: launched.output.count("attestations on /wheel_command") == 1, launched)
+    os.kill(launched.pid("control"), signal.SIGKILL)
+    graph.wait(lambda: launched.output.count("attestations on /wheel_command") == 2, launched)
+    launched.interrupt()
+    assert launched.ends(5) == 0, launched.output
+
+
+def test_launch_does_not_drive_what_it_respawns(run_launch: Callable[..., Any], demo: Path) -> None:
+    launched = run_launch("bringup.launch.py", f"pipeline:={demo}", "respawn:=true", "autostart:=launch")
+    assert launched.ends(20) == 1
+    (line,) = launched.errors
+    assert "respawn:=true does not go with autostart:=launch" in line
+
+
+def test_stages_wait_for_a_manager_and_values_arrive_as_written(
+    run_launch: Callable[..., Any], graph: Any, demo: Path
+) -> None:
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    def change(data: Any) -> None:
+        data["robot"] = "007"
+        only_control(data)
+        data["stages"]["control"]["model"]["version"] = "1.0"
+        data["stages"]["control"]["require_certified"] = False
+
+    pipeline = changed(demo, "text.yaml", change)
+    options = ("autostart:=false", "auditor:=false", "required:=true")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options)
+    graph.wait(lambda: graph.state("/control") == "unconfigured", launched)
+    names = ("robot", "model.version", "inputs.measured.attestation", "inputs.measured.options.fields", "queue")
+    assert graph.parameters("/control", *names) == ["007", "1.0", "none", ["twist.linear.x", "twist.angular.z"], 256]
+
+    for transition, state in (
+        (Transition.TRANSITION_CONFIGURE, "inactive"),
+        (Transition.TRANSITION_ACTIVATE, "active"),
+    ):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        graph.wait(lambda r=request: graph.call(ChangeState, "/control/change_state", r), launched)
+        assert graph.state("/control") == state
+
+    os.kill(launched.pid("control"), signal.SIGKILL)
+    assert launched.ends(10) == 1
+    assert any("control-1 ended with exit code -9" in line for line in launched.errors)
+
+
+@pytest.mark.parametrize("autostart", ["launch", "true"])
+def test_a_stage_that_may_not_run_ends_the_launch(run_launch: Callable[..., Any], demo: Path, autostart: str) -> None:
+    def change(data: Any) -> None:
+        only_control(data)
+        data["stages"]["control"]["model"]["version"] = "9.9.9"
+
+    pipeline = changed(demo, "uncertified.yaml", change)
+    options = (f"autostart:={autostart}", "auditor:=false", "required:=true")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options)
+    assert launched.ends(25) == 1
+    assert "wheel_control@9.9.9" in launched.output
+    words = {"launch": "/control refused while activating", "true": "control-1 ended with exit code 1"}[autostart]
+    assert sum(words in line for line in launched.errors) == 1, launched.output
+    assert "Traceback" not in launched.output

@@ -1,0 +1,63 @@
+"""What a user meets first: the arguments of the launch files, and one clear line for a wrong one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RUNNER = Path(__file__).with_name("run_launch.py")
+LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+
+
+@pytest.mark.parametrize(
+    ("file", "required"), [("bringup.launch.py", {"pipeline"}), ("demo.launch.py", set())], ids=lambda value: str(value)
+)
+def test_every_argument_is_declared_and_described(environment: dict[str, str], file: str, required: set[str]) -> None:
+    command = [sys.executable, RUNNER, LAUNCH / file, "--show-args"]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
+    arguments = json.loads(shown)
+    assert {name for name, (_, needed) in arguments.items() if needed} == required
+    for name, (description, _) in arguments.items():
+        assert len(description.split()) > 3, f"{name} says only {description!r}"
+    source = (LAUNCH / file).read_text()
+    assert "LaunchConfiguration(argument.name)" in source
+    assert source.count("LaunchConfiguration(") == 1, "an argument is read that is not declared"
+
+
+def test_all_launch_files_are_tested_here() -> None:
+    assert sorted(path.name for path in LAUNCH.glob("*.launch.*")) == ["bringup.launch.py", "demo.launch.py"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot read {path}: No such file or directory"),
+        ("robot: r\nstages:\n  see:\n    key: k.pem\n", "{path}:3: stages.see.model is missing"),
+        ("robot: [\n", "{path}:2: expected the node content"),
+    ],
+    ids=["no-file", "no-model", "no-yaml"],
+)
+def test_a_wrong_pipeline_file_is_one_clear_line(
+    run_launch: Callable[..., object], tmp_path: Path, content: str | None, words: str
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    if content is not None:
+        path.write_text(content)
+    launched = run_launch("bringup.launch.py", f"pipeline:={path}")
+    assert launched.ends(20) == 1
+    assert "Traceback" not in launched.output
+    (line,) = launched.errors
+    assert words.format(path=path) in line
+
+
+def test_a_missing_pipeline_is_asked_for(run_launch: Callable[..., object]) -> None:
+    launched = run_launch("bringup.launch.py")
+    assert launched.ends(20) == 1
+    (line,) = launched.errors
+    assert "missing required argument 'pipeline'" in line
+    assert "config/demo.yaml is an example" in line
