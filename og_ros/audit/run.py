@@ -108,7 +108,7 @@ def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Map
         said, read = bag.topics[topic].count, counts.get(topic, 0)
         if read != said:
             auditor.report(
-                Finding("recording_incomplete", f"{topic}: {read} messages were read, the recording names {said}", topic)
+                Finding("recording_incomplete", f"{topic}: {read} messages were read; {said} are said to be there", topic)
             )
 
 

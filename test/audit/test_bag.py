@@ -1,4 +1,4 @@
-"""Reading recordings: sqlite3, MCAP and compressed ones alike; damaged ones end in one clear error, whatever is broken."""
+"""Reading recordings: sqlite3, MCAP, compressed; a damaged one ends in one clear error, whatever is broken."""
 
 from __future__ import annotations
 

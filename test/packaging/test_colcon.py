@@ -46,6 +46,11 @@ def test_colcon_builds_og_ros(ros_environment: Environment, sources: Path, tmp_p
     for name in ("stage", "auditor", "recorder", "world"):  # where `ros2 run` and launch look
         assert os.access(prefix / "lib" / "og_ros" / name, os.X_OK)
     assert not (sources / "og_ros" / "msg").exists()
+    node = Path(__file__).with_name("attested_node.py")
+    domain = f"ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID={20 + os.getpid() % 80}"
+    said = sourced(ros_environment, tmp_path, f"{domain} exec '{ros_environment.python}' '{node}'")
+    assert "verified 5 attestations" in said
+    assert str(prefix) in said
 
     colcon(ros_environment, tmp_path, sources, "--symlink-install")
     package = sources / "og_ros" / "__init__.py"
