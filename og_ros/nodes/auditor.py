@@ -87,6 +87,9 @@ class AuditorNode(Node):
         self.declare_parameter(
             "topics", [""], _describe("topics to watch from the start, e.g. the sensors'; others once they are named")
         )
+        self.declare_parameter(
+            "attestations", [""], _describe("attestation topics to hear from the start; others once they appear")
+        )
         self.declare_parameter("check_data", True, _describe("hash the messages that attestations name"))
         self.declare_parameter("status_period", 0.5, _describe("seconds between two ChainStatus"))
         self.declare_parameter("horizon", 2.0, _describe("seconds that a record's counterpart may take to arrive"))
@@ -139,6 +142,8 @@ class AuditorNode(Node):
         period = self._number("status_period", 0.05, 60.0)
         self._discovery = self.create_timer(0.25, self._discover, clock=steady)
         self._status_timer = self.create_timer(period, self._publish_status, clock=steady)
+        for topic in self._topics("attestations"):
+            self._listen(topic)
         self._discover()
         self.get_logger().info(
             f"auditing with registry {self._registry.fingerprint if self._registry else 'none (signatures unchecked)'}"
@@ -157,12 +162,8 @@ class AuditorNode(Node):
 
     def _discover(self) -> None:
         for topic, types in self.get_topic_names_and_types():
-            if ATTESTATION_TYPE in types and topic not in self._attestations:
-                self._attestations[topic] = self.create_subscription(
-                    Attestation, topic, lambda raw, t=topic: self._take_attestation(t, raw), attestation_qos(), raw=True
-                )
-                if topic.endswith(ATTESTATION_SUFFIX):
-                    self._watch(topic[: -len(ATTESTATION_SUFFIX)])
+            if ATTESTATION_TYPE in types:
+                self._listen(topic)
         with self._lock:
             named = {
                 reference.topic
@@ -170,9 +171,20 @@ class AuditorNode(Node):
                 for side in (stage.newest.attestation.statement.inputs, stage.newest.attestation.statement.outputs)
                 for reference in side
             }
-        named.update(topic for topic in self.get_parameter("topics").value if topic)
+        named.update(self._topics("topics"))
         for topic in named - self._data.keys():
             self._watch(topic)
+
+    def _topics(self, parameter: str) -> list[str]:
+        return [self.resolve_topic_name(topic) for topic in self.get_parameter(parameter).value if topic]
+
+    def _listen(self, topic: str) -> None:
+        if topic not in self._attestations:
+            self._attestations[topic] = self.create_subscription(
+                Attestation, topic, lambda raw: self._take_attestation(topic, raw), attestation_qos(), raw=True
+            )
+        if topic.endswith(ATTESTATION_SUFFIX):
+            self._watch(topic[: -len(ATTESTATION_SUFFIX)])
 
     def _watch(self, topic: str) -> None:
         if topic in self._data or topic in self._unusable or not self.get_parameter("check_data").value:

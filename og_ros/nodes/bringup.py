@@ -9,7 +9,7 @@ from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.errors import ConfigError
-from og_ros.stages.pipeline import ATTESTATION_SUFFIX, Parameter, Pipeline, to_parameters
+from og_ros.stages.pipeline import ATTESTATION_SUFFIX, Parameter, Pipeline, StageConfig, to_parameters
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile
 
@@ -38,8 +38,8 @@ class NodeDescription:
 class AuditorSection:
     """Section `auditor` of a pipeline file: parameters of the auditor node, which describes them.
 
-    Not given: robot, registry and registry_root are the pipeline's, topics are those that no stage publishes, and the
-    rest is as the node has it.
+    Not given: robot, registry and registry_root are the pipeline's, topics are those that no stage publishes,
+    attestations are those of its stages, and the rest is as the node has it.
     """
 
     robot: str | None = None
@@ -50,6 +50,7 @@ class AuditorSection:
     log_key: Path | None = None
     log_origin: str | None = None
     topics: tuple[str, ...] | None = None
+    attestations: tuple[str, ...] | None = None
     check_data: bool | None = None
     status_period: float | None = None
     horizon: float | None = None
@@ -100,6 +101,11 @@ def sensor_topics(pipeline: Pipeline) -> list[str]:
     return [topic for topic in dict.fromkeys(read) if topic not in published]
 
 
+def attestation_topic(stage: StageConfig) -> str:
+    """Return the topic of a stage's attestations."""
+    return stage.attestation_topic or next(iter(stage.outputs.values())).topic + ATTESTATION_SUFFIX
+
+
 def _nodes(
     pipeline: Pipeline, auditor: bool, record: bool, common: Mapping[str, Parameter], autostart: bool
 ) -> list[NodeDescription]:
@@ -125,7 +131,11 @@ def _nodes(
 
 def _audited(pipeline: Pipeline) -> dict[str, Parameter]:
     """Return what the auditor takes from the pipeline around its section."""
-    parameters: dict[str, Parameter] = {"robot": pipeline.robot, "topics": sensor_topics(pipeline) or [""]}
+    parameters: dict[str, Parameter] = {
+        "robot": pipeline.robot,
+        "topics": sensor_topics(pipeline) or [""],
+        "attestations": [attestation_topic(stage) for stage in pipeline.stages.values()],
+    }
     if pipeline.registry is not None:
         parameters["registry"] = str(pipeline.registry)
         roots = {s.registry_root for s in pipeline.stages.values() if s.registry == pipeline.registry} - {""}
@@ -138,9 +148,8 @@ def _recorded(pipeline: Pipeline) -> list[str]:
     """Return what is worth recording, each as TOPIC:TYPE, so that the recorder listens before anyone speaks."""
     topics: dict[str, str] = {}
     for stage in pipeline.stages.values():
-        outputs = list(stage.outputs.values())
-        topics |= {port.topic: port.type for port in (*stage.inputs.values(), *outputs)}
-        topics[stage.attestation_topic or outputs[0].topic + ATTESTATION_SUFFIX] = ATTESTATION_TYPE
+        topics |= {port.topic: port.type for port in (*stage.inputs.values(), *stage.outputs.values())}
+        topics[attestation_topic(stage)] = ATTESTATION_TYPE
     topics |= {f"{AUDITOR}/finding": "og_ros/msg/Finding", f"{AUDITOR}/checkpoint": "og_ros/msg/Checkpoint"}
     return [f"{topic}:{kind}" for topic, kind in topics.items()]
 

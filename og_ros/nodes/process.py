@@ -75,4 +75,9 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, lin
             node.destroy_node()
         executor.shutdown()
         rclpy.try_shutdown()
+        if signalled is not None:
+            # The end is under way. Python drops its handlers before the process is gone, and a second signal that comes
+            # then would make a clean end look like a crash.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
     return int(getattr(node, "exit_code", 0))

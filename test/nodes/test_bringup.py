@@ -93,6 +93,7 @@ def test_auditor_takes_what_the_pipeline_knows(tmp_path: Path) -> None:
         "registry": str(tmp_path / "registry"),
         "registry_root": "sha256:ab",
         "topics": ["/camera", "/odom"],
+        "attestations": ["/line/attestation", "/wheels/attestation"],
         "use_sim_time": False,
     }
 
