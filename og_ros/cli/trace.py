@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from og_ros.cli.audit import add_trust_arguments, trust
 from og_ros.cli.output import write_json
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from og_ros.audit.trace import TraceNode
 
-EPILOG = """\
+# Into a file or a pipe no line is folded: a digest stays in one piece.
+FILE_WIDTH: Final = 400
+EPILOG: Final = """\
 Examples:
   og-ros trace demo_out/bag --topic /wheel_command --registry demo_out/registry
   og-ros trace BAG --topic /cmd_vel --index 0 --json      the first command, as JSON
@@ -56,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         from rich.console import Console
 
-        Console(highlight=False, soft_wrap=True).print(_tree(node))
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = FILE_WIDTH
+        console.print(_tree(node))
     return 0 if node.inference is not None and node.inference.linked else 1
 
 

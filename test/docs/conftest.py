@@ -1,0 +1,58 @@
+"""Runs the pages: one short demo, whose directory each page gets a copy of, then the pages side by side."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from doc_pages import pages
+from doc_runs import DEMO, Demo, PageRun
+
+SECONDS = "4"
+WORKERS = 3
+"""Pages at a time: they mostly wait, for nodes to find each other and for recordings to pass by."""
+
+
+def environment(domain: int) -> dict[str, str]:
+    """Return the environment of a user who activated this Python's environment, in a ROS domain of its own."""
+    found = dict(os.environ)
+    if found.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None):
+        found.pop("LD_LIBRARY_PATH", None)
+    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found['PATH']}"
+    found["COLUMNS"] = "80"
+    found["ROS_DOMAIN_ID"] = str(40 + (os.getpid() + domain) % 20)
+    found["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    return found
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Run the demo as README.md says, only shorter."""
+    if importlib.util.find_spec("rclpy") is None:
+        pytest.skip("ROS 2 (rclpy) is not installed, and the pages work on the recording of the demo")
+    directory = tmp_path_factory.mktemp("demo")
+    ended = subprocess.run(
+        [*DEMO.split(), "--seconds", SECONDS],
+        cwd=directory, env=environment(0), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+    )  # fmt: skip
+    return Demo(directory / "demo_out", ended.stdout, ended.returncode)
+
+
+@pytest.fixture(scope="session")
+def page_runs(
+    request: pytest.FixtureRequest, demo: Demo, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Path, Future[PageRun]]]:
+    """Start the pages that this session asks for."""
+    wanted = [item.callspec.params["page"] for item in request.session.items if "page_runs" in item.fixturenames]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield {
+            page: pool.submit(PageRun(page, tmp_path_factory.mktemp(page.stem), environment(number), demo).run)
+            for number, page in enumerate(pages(), 1)
+            if page in wanted
+        }
