@@ -22,6 +22,7 @@ from og_ros.registry import Registry
 
 # So many findings of one kind on one topic are kept whole; the rest are counted.
 KEPT_FINDINGS: Final = 50
+_SOURCE_LAG_NS: Final = 500_000_000
 
 
 @dataclass
@@ -195,7 +196,9 @@ class Auditor:
     def _settle(self, before_ns: int, final: bool) -> None:
         self._report_all(self._joiner.settle(before_ns, final))
         settled = []
-        while self._pending and self._pending[0].received_ns < before_ns:
+        # A source's attestation may arrive after that of the inference that read its output.
+        concluded_ns = before_ns if final else before_ns - _SOURCE_LAG_NS
+        while self._pending and self._pending[0].received_ns < concluded_ns:
             settled.append(self._pending.popleft())
         links.resolve(settled, self._joiner.is_attested)
         for inference in settled:

@@ -346,7 +346,7 @@ class Joiner:
                 "cause_after_effect",
                 f"stage {inference.stage}: its input on {reference.topic} was made after its inference had begun",
             )
-        source = max(causes, key=lambda c: (c.signed is True, c.attestation.statement.start_ns))
+        source = max(causes, key=lambda c: _nearness(c, inference))
         if source.attestation.statement.robot != inference.attestation.statement.robot:
             return None, inference.finding(
                 "robot_mixed",
@@ -398,6 +398,15 @@ class Joiner:
                         del self._producers[(reference.topic, reference.digest)]
             # Cut the chain behind an old inference, so that a stage with feedback does not keep the whole run.
             inference.sources = []
+
+
+def _nearness(cause: Inference, effect: Inference) -> tuple[bool, bool, int]:
+    """Order the inferences that may have made an input: signed, begun before the effect, as late as possible.
+
+    Outputs without a stamp can repeat to the byte; the newest one before the effect is the likely one.
+    """
+    ahead = cause.attestation.statement.start_ns - effect.attestation.statement.start_ns
+    return cause.signed is True, ahead <= 0, -abs(ahead)
 
 
 def _how_hidden(reference: DataReference) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,13 +21,14 @@ UPSTREAM_MEMORY: Final = 4096
 
 
 class Message:
-    """A message that was read or written: its bytes and, once somebody needs it, its digest."""
+    """A message that was read or written: its bytes, when it was taken, and, once somebody needs it, its digest."""
 
-    __slots__ = ("_digest", "_future", "payload", "sample", "stamp_ns", "topic", "type")
+    __slots__ = ("_digest", "_future", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type")
 
     def __init__(self, topic: str, type: str, payload: bytes, stamp_ns: int = 0, sample: Any = None) -> None:
         self.topic, self.type, self.payload, self.stamp_ns = topic, type, payload, stamp_ns
         self.sample = sample
+        self.taken_ns = time.monotonic_ns()
         self._digest: bytes | None = None
         self._future: Future[bytes] | None = None
 
@@ -75,8 +77,8 @@ class AttestationPublisher:
         self.published = 0
         self._publish, self._report = publish, report
         self._queue: queue.Queue[Inference | None] = queue.Queue(maxsize=capacity)
-        self._arrived: deque[tuple[str, bytes]] = deque(maxlen=UPSTREAM_MEMORY)
-        self._upstream: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
+        self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
+        self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="signer", daemon=True)
         self._thread.start()
@@ -92,7 +94,7 @@ class AttestationPublisher:
 
         It is not verified here: it only tells an auditor where to look, and an auditor joins by digest anyway.
         """
-        self._arrived.append((topic, payload))
+        self._arrived.append((topic, payload, time.monotonic_ns()))
 
     def drain(self) -> None:
         """Wait until everything that was submitted has been published."""
@@ -124,8 +126,10 @@ class AttestationPublisher:
         inputs = []
         for message in inference.inputs:
             reference = message.reference()
-            source = self._upstream.get((message.topic, reference.digest))
-            inputs.append(message.reference(source) if source else reference)
+            source, at = self._upstream.get((message.topic, reference.digest), (b"", 0))
+            # An output leaves its stage before its attestation. One that was here before the message belongs to an
+            # earlier message of the same bytes.
+            inputs.append(message.reference(source) if source and at >= message.taken_ns else reference)
         attestation = self.session.attest(
             inputs,
             [message.reference() for message in inference.outputs],
@@ -139,7 +143,7 @@ class AttestationPublisher:
 
     def _read_arrived(self) -> None:
         while self._arrived:
-            topic, payload = self._arrived.popleft()
+            topic, payload, at = self._arrived.popleft()
             try:
                 attestation = decode_attestation(payload)
             except AttestationError as error:
@@ -147,6 +151,7 @@ class AttestationPublisher:
                 continue
             for output in attestation.statement.outputs:
                 if output.topic == topic:
-                    self._upstream[topic, output.digest] = attestation.digest
+                    self._upstream[topic, output.digest] = (attestation.digest, at)
+                    self._upstream.move_to_end((topic, output.digest))
         while len(self._upstream) > UPSTREAM_MEMORY:
             self._upstream.popitem(last=False)

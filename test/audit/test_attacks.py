@@ -529,3 +529,30 @@ def test_stage_that_reads_its_own_output_is_linked(tmp_path: Path) -> None:
     report = audit(run, tmp_path)
     assert report.findings == []
     assert report.auditor.tally.linked == 3005
+
+
+def test_outputs_that_repeat_to_the_byte_are_linked_to_the_newest(tmp_path: Path) -> None:
+    """A robot that stands still: perception gives the same bytes again and again, without a stamp."""
+    run = honest_run(30)
+    first = outputs(run, "/perception/line")[0]
+    same = run.records[first].payload
+    digest_of_same = digest(same)
+    for index in outputs(run, "/perception/line"):
+        run.records[index] = dataclasses.replace(run.records[index], payload=same)
+    previous = dict.fromkeys(("perception", "planning", "control"), bytes(32))
+    for index, attestation in run.attestations():
+        s = attestation.statement
+        changed = {
+            side: tuple(
+                dataclasses.replace(r, digest=digest_of_same) if r.topic == "/perception/line" else r
+                for r in getattr(s, side)
+            )
+            for side in ("inputs", "outputs")
+        }
+        run.resign(index, previous=previous[s.stage], **changed)
+        previous[s.stage] = decode_attestation(run.records[index].payload).digest
+    report = audit(run, tmp_path)
+    assert report.findings == []
+    assert report.auditor.tally.linked == 30
+    for decision in report.auditor.decisions:
+        assert decision.sources[0].sources[0].sequence == decision.sequence  # type: ignore[union-attr]

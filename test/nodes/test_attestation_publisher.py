@@ -114,12 +114,15 @@ def test_upstream_attestation_is_named_when_it_has_arrived() -> None:
     published: list[bytes] = []
     faults: list[str] = []
     second = AttestationPublisher(session(), published.append, lambda kind, error: faults.append(kind), capacity=9)
+    read = (Message("/out", "std_msgs/msg/Header", made.outputs[0].payload),)
+    other = (Message("/other", "std_msgs/msg/Header", read[0].payload),)
     second.arrived("/out", b"malformed")
     second.arrived("/out", upstream[0])
-    read = (Message("/out", "std_msgs/msg/Header", made.outputs[0].payload),)
-    second.submit(replace(inference(8), inputs=read))
-    second.submit(replace(inference(8), inputs=(Message("/other", "std_msgs/msg/Header", read[0].payload),)))
+    repeated = (Message("/out", "std_msgs/msg/Header", read[0].payload),)
+    for inputs in (read, other, repeated):
+        second.submit(replace(inference(8), inputs=inputs))
     second.close()
     named = [decode_attestation(p).statement.inputs[0].attestation for p in published]
-    assert named == [decode_attestation(upstream[0]).digest, b""]
+    # The repeated message has the same bytes, and came after the attestation: that one is not its own.
+    assert named == [decode_attestation(upstream[0]).digest, b"", b""]
     assert faults == ["attestation of /out"]
