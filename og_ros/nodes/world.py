@@ -32,9 +32,6 @@ COMMAND_TIMEOUT_NS: Final = 500_000_000
 
 SENSOR_EVERY: Final = 2
 
-SETTLING_STEPS: Final = 20
-"""So many steps' time passes between the last awaited subscriber and the first message."""
-
 
 class WorldNode(Node):
     """Publishes /clock, camera/image, scan and odom; drives by wheel_command (left, right; m/s at the rim).
@@ -51,6 +48,9 @@ class WorldNode(Node):
         width = self._parameter("image_width", 160, "pixels; the models that come with og_ros take 160")
         height = self._parameter("image_height", 120, "pixels; the models that come with og_ros take 120")
         self._awaited = self._parameter("wait_for", 0, "start when each sensor has this many subscribers; 0: at once")
+        settle = self._parameter("settle", 0.5, "seconds from the last awaited subscriber to the start, with wait_for")
+        if not (math.isfinite(settle) and settle >= 0.0):
+            raise ConfigError(f"parameter settle is {settle}: give 0 or more seconds")
         if not (math.isfinite(rate) and rate > 0.0):
             raise ConfigError(f"parameter rate is {rate}: give a number above 0")
         if not (16 <= width <= 4096 and 16 <= height <= 4096):
@@ -62,7 +62,7 @@ class WorldNode(Node):
         self._scans = self.create_publisher(LaserScan, "scan", qos)
         self._odometry = self.create_publisher(Odometry, "odom", qos)
         self._commands = self.create_subscription(Float32MultiArray, "wheel_command", self._on_command, qos)
-        self._settling = SETTLING_STEPS
+        self._settling = round(settle * rate * 1e9 / STEP_NS)
         self._command = (0.0, 0.0)
         self._commanded_ns: int | None = None
         self._box: Box | None = None
