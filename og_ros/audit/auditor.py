@@ -10,8 +10,9 @@ from typing import Final
 from og_ros.attest import ATTESTATION_TYPE, decode_attestation, digest
 from og_ros.attest.statement import Statement
 from og_ros.audit import certificates, links
+from og_ros.audit.attested_topic import Message
 from og_ros.audit.findings import Finding, Severity
-from og_ros.audit.join import Joiner, Message
+from og_ros.audit.join import Joiner
 from og_ros.audit.ledger import LogView
 from og_ros.audit.levels import LevelTally, levels_of
 from og_ros.audit.policy import Policy

@@ -8,74 +8,23 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Final
 
 from og_ros.attest import Clock, DataReference, Disclosure
 from og_ros.attest.digest import is_computable
+from og_ros.audit.attested_topic import EDGE_NS, AttestedTopic, Message, Output, TopicTally
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
 
-# Around the start and the end of a recording a message may lack its counterpart without anyone's fault.
-EDGE_NS: Final = 10**9
 # Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
-# An output and its attestation leave their stage within this time of each other.
-_NEAR_NS: Final = 500_000_000
-
-
-@dataclass(slots=True)
-class Message:
-    """A recorded message: its digest, header stamp (0: none) and time of arrival, ns."""
-
-    topic: str
-    digest: bytes
-    received_ns: int
-    stamp_ns: int
-    attested: bool = False
-
-
-@dataclass(slots=True)
-class _Output:
-    inference: Inference
-    index: int
-    seen: bool = False
-
-    @property
-    def reference(self) -> DataReference:
-        return self.inference.attestation.statement.outputs[self.index]
-
-
-@dataclass
-class TopicTally:
-    """Counts of one topic: messages recorded, references to it, and how many of each lack their counterpart."""
-
-    messages: int = 0
-    references: int = 0
-    missing: int = 0
-    first_ns: int | None = None
-
-
-@dataclass
-class _Attested:
-    """An attested topic: waiting outputs, digests already attested, and when its attestations began and ended."""
-
-    waiting: dict[bytes, deque[_Output]] = field(default_factory=lambda: defaultdict(deque))
-    recent: deque[_Output] = field(default_factory=deque)
-    by_stamp: dict[int, _Output] = field(default_factory=dict)
-    seen: Counter[bytes] = field(default_factory=Counter)
-    first_ns: int = 0
-    last_ns: int = 0
-    begins_late: bool = False
-    hidden: int = 0
-
-
 class Joiner:
     """Matches what was recorded with what was attested.
 
     `lost(topic)` tells how many attestations of the sessions that write a topic are known to be missing: a message
-    without attestation is explained by one of them, and is a violation when none is open. `complete` says that every
-    message of a topic was seen (a recording), so that absence means something.
+    without attestation is explained by one of them, and is a violation when none is open. `recorded(topic)` tells
+    whether the topic's messages are seen at all, so that absence means something. `retain_ns` bounds the memory of a
+    live stream (None: everything is kept).
     """
 
     def __init__(
@@ -85,11 +34,11 @@ class Joiner:
         self._skew_ns, self._retain_ns = clock_skew_ns, retain_ns
         self._explained: Counter[str] = Counter()
         self._edges: Counter[str] = Counter()
-        self._attested: dict[str, _Attested] = {}
+        self._attested: dict[str, AttestedTopic] = {}
         self._messages: deque[Message] = deque()
         self._unmatched: dict[tuple[str, bytes], deque[Message]] = defaultdict(deque)
         self._inferences: deque[Inference] = deque()
-        self._outputs: deque[_Output] = deque()
+        self._outputs: deque[Output] = deque()
         self._by_digest: dict[bytes, Inference] = {}
         self._producers: dict[tuple[str, bytes], deque[Inference]] = defaultdict(deque)
         self._seen: Counter[tuple[str, bytes]] = Counter()
@@ -124,8 +73,9 @@ class Joiner:
             self._by_stamp.setdefault((message.topic, message.stamp_ns), message.digest)
         self._kept_messages.append(message)
         attested = self._attested.get(message.topic)
-        if attested is not None and attested.waiting.get(message.digest):
-            self._match(message, attested.waiting[message.digest].popleft())
+        output = attested.take(message.digest) if attested is not None else None
+        if output is not None:
+            self._match(message, output)
             return
         self._messages.append(message)
         self._unmatched[key].append(message)
@@ -147,23 +97,18 @@ class Joiner:
             self.tallies[reference.topic].references += 1
             attested = self._attested.get(reference.topic)
             if attested is None:
-                attested = self._attested[reference.topic] = _Attested(
-                    first_ns=inference.received_ns, begins_late=begins_late
-                )
+                attested = self._attested[reference.topic] = AttestedTopic(inference.received_ns, begins_late)
             attested.last_ns = max(attested.last_ns, inference.received_ns)
             if not self._checkable(reference):
                 attested.hidden += 1
                 continue
             self._producers[(reference.topic, reference.digest)].append(inference)
-            output = _Output(inference, index)
+            output = Output(inference, index)
             waiting = self._unmatched.get((reference.topic, reference.digest))
             if waiting:
                 self._match(waiting.popleft(), output)
             else:
-                attested.waiting[reference.digest].append(output)
-                attested.recent.append(output)
-                if reference.stamp_ns:
-                    attested.by_stamp[reference.stamp_ns] = output
+                attested.add(output)
                 self._outputs.append(output)
 
     def settle(self, before_ns: int, final: bool) -> Iterator[Finding]:
@@ -174,6 +119,7 @@ class Joiner:
                 yield from self._settle_message(message)
         while self._outputs and self._outputs[0].inference.received_ns < before_ns:
             output = self._outputs.popleft()
+            self._attested[output.reference.topic].forget(output)
             if not output.seen:
                 yield from self._settle_output(output)
         while self._inferences and self._inferences[0].received_ns < before_ns:
@@ -190,7 +136,7 @@ class Joiner:
         elif self._retain_ns is not None:
             self._forget(before_ns - self._retain_ns)
 
-    def _match(self, message: Message, output: _Output) -> None:
+    def _match(self, message: Message, output: Output) -> None:
         message.attested = output.seen = True
         output.inference.outputs_seen[output.index] = True
         self._drop_unmatched(message)
@@ -211,7 +157,7 @@ class Joiner:
         self._drop_unmatched(message)
         if attested is None:
             return
-        altered = self._altered_twin(message, attested)
+        altered = attested.twin_of(message)
         if altered is not None:
             altered.seen = True
             yield altered.inference.finding(
@@ -229,7 +175,7 @@ class Joiner:
             self.tallies[message.topic].missing += 1
         elif attested.hidden:
             attested.hidden -= 1  # one of the outputs whose digest cannot be compared
-        elif self._at_edge(message.received_ns, attested):
+        elif attested.at_edge(message.received_ns, self.end_ns):
             self._edges[message.topic] += 1
         else:
             yield _message_finding(
@@ -239,36 +185,8 @@ class Joiner:
                 "published by another node",
             )
 
-    def _altered_twin(self, message: Message, attested: _Attested) -> _Output | None:
-        """Return the waiting output that this message stands in for: the same stamp, or else about the same time."""
-        stamped = attested.by_stamp.get(message.stamp_ns) if message.stamp_ns else None
-        if stamped is not None and not stamped.seen:
-            return stamped
-        recent = attested.recent
-        while recent and (recent[0].seen or recent[0].inference.received_ns < message.received_ns - _NEAR_NS):
-            recent.popleft()
-        for output in recent:
-            if output.inference.received_ns > message.received_ns + _NEAR_NS:
-                break
-            if not output.seen:
-                return output
-        return None
-
-    def _at_edge(self, received_ns: int, attested: _Attested) -> bool:
-        if received_ns < attested.first_ns and attested.begins_late:
-            return True
-        return received_ns >= attested.last_ns and self.end_ns - received_ns < EDGE_NS
-
-    def _settle_output(self, output: _Output) -> Iterator[Finding]:
+    def _settle_output(self, output: Output) -> Iterator[Finding]:
         reference, inference = output.reference, output.inference
-        waiting = self._attested[reference.topic].waiting
-        queue = waiting.get(reference.digest)
-        if queue is not None:
-            if output in queue:
-                queue.remove(output)
-            if not queue:
-                del waiting[reference.digest]
-        self._attested[reference.topic].by_stamp.pop(reference.stamp_ns, None)
         if not self._recorded(reference.topic):
             return
         if self._input_edge(reference.topic, inference) or self.end_ns - inference.received_ns < EDGE_NS:

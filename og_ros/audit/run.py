@@ -107,9 +107,8 @@ def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Map
     for topic in topics:
         said, read = bag.topics[topic].count, counts.get(topic, 0)
         if read != said:
-            auditor.report(
-                Finding("recording_incomplete", f"{topic}: {read} messages were read; {said} are said to be there", topic)
-            )
+            problem = f"{topic}: {read} messages were read, and {said} are said to be there"
+            auditor.report(Finding("recording_incomplete", problem, topic))
 
 
 def _consult_log(auditor: Auditor, directory: Path) -> None:

@@ -1,0 +1,121 @@
+"""An attested topic: its recorded messages, its attested outputs, and which of them still wait for each other."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from og_ros.attest import DataReference
+from og_ros.audit.records import Inference
+
+# Around the start and the end of a recording a message may lack its counterpart without anyone's fault.
+EDGE_NS: Final = 10**9
+# An output and its attestation leave their stage within this time of each other.
+NEAR_NS: Final = 500_000_000
+
+
+@dataclass(slots=True)
+class Message:
+    """A recorded message: its digest, header stamp (0: none) and time of arrival, ns."""
+
+    topic: str
+    digest: bytes
+    received_ns: int
+    stamp_ns: int
+    attested: bool = False
+
+
+@dataclass(slots=True)
+class Output:
+    """One output of an inference; `seen` once its message was recorded, or stands accused."""
+
+    inference: Inference
+    index: int
+    seen: bool = False
+
+    @property
+    def reference(self) -> DataReference:
+        """What the inference says of it."""
+        return self.inference.attestation.statement.outputs[self.index]
+
+
+@dataclass
+class TopicTally:
+    """Counts of one topic: messages recorded, references to it, and how many of each lack their counterpart."""
+
+    messages: int = 0
+    references: int = 0
+    missing: int = 0
+    first_ns: int | None = None
+
+
+@dataclass
+class AttestedTopic:
+    """The outputs on one topic.
+
+    `first_ns` and `last_ns` are the arrival of its first and last attestation, `begins_late` says that the first was
+    not the first of its session, `seen` counts the digests that were attested and recorded, and `hidden` the outputs
+    whose digest cannot be compared and which are not yet held against a message.
+    """
+
+    first_ns: int
+    begins_late: bool
+    last_ns: int = 0
+    hidden: int = 0
+    seen: Counter[bytes] = field(default_factory=Counter)
+    _waiting: dict[bytes, deque[Output]] = field(default_factory=lambda: defaultdict(deque))
+    _in_order: deque[Output] = field(default_factory=deque)
+    _by_stamp: dict[int, Output] = field(default_factory=dict)
+
+    def add(self, output: Output) -> None:
+        """Let an output wait for its message."""
+        self._waiting[output.reference.digest].append(output)
+        self._in_order.append(output)
+        if output.reference.stamp_ns:
+            self._by_stamp[output.reference.stamp_ns] = output
+
+    def take(self, digest: bytes) -> Output | None:
+        """Return the first waiting output with a digest, which then waits no more; None when there is none."""
+        queue = self._waiting.get(digest)
+        output = None
+        while queue and (output is None or output.seen):
+            output = queue.popleft()
+        if queue is not None and not queue:
+            del self._waiting[digest]
+        return None if output is None or output.seen else output
+
+    def forget(self, output: Output) -> None:
+        """Let an output wait no more."""
+        digest = output.reference.digest
+        queue = self._waiting.get(digest)
+        if queue and queue[0] is output:
+            queue.popleft()
+            if not queue:
+                del self._waiting[digest]
+        if self._by_stamp.get(output.reference.stamp_ns) is output:
+            del self._by_stamp[output.reference.stamp_ns]
+        while self._in_order and (self._in_order[0].seen or self._in_order[0] is output):
+            self._in_order.popleft()
+
+    def twin_of(self, message: Message) -> Output | None:
+        """Return the waiting output that a message stands in for: the same stamp, or else about the same time."""
+        stamped = self._by_stamp.get(message.stamp_ns) if message.stamp_ns else None
+        if stamped is not None and not stamped.seen:
+            return stamped
+        while self._in_order and (
+            self._in_order[0].seen or self._in_order[0].inference.received_ns < message.received_ns - NEAR_NS
+        ):
+            self._in_order.popleft()
+        for output in self._in_order:
+            if output.inference.received_ns > message.received_ns + NEAR_NS:
+                break
+            if not output.seen:
+                return output
+        return None
+
+    def at_edge(self, received_ns: int, end_ns: int) -> bool:
+        """Return whether a message came before a late-heard session's first attestation, or at the recording's end."""
+        if received_ns < self.first_ns and self.begins_late:
+            return True
+        return received_ns >= self.last_ns and end_ns - received_ns < EDGE_NS
