@@ -41,6 +41,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
         [*DEMO.split(), "--seconds", SECONDS],
         cwd=directory, env=environment(0), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
     )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout
     return Demo(directory / "demo_out", ended.stdout, ended.returncode)
 
 

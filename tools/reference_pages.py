@@ -1,0 +1,175 @@
+"""Writes the generated parts of docs/reference from the code: findings, messages, command line.
+
+    python tools/reference_pages.py            rewrite the pages
+    python tools/reference_pages.py --check    exit 1 and name the pages that are not up to date
+
+A page has its generated parts between the lines `<!-- generated: NAME -->` and `<!-- end -->`; people write the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from og_ros.audit.findings import KINDS
+from og_ros.cli.main import VERBS, build_parser
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PAGES: Final = ROOT / "docs" / "reference"
+# In the order in which one reads them: the record first, then its parts, then what the auditor says.
+MESSAGES: Final = (
+    "Attestation", "ModelReference", "Runtime", "DataReference", "ChainStatus", "StageStatus", "Finding", "Checkpoint",
+)  # fmt: skip
+_PART: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_FIELD: Final = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?P<value>\s*=\s*\S+)?\s*(#\s*(?P<comment>.*))?$")
+
+
+def findings() -> Iterator[str]:
+    """Yield a table of every kind of finding, in the order of the code."""
+    yield "| kind | severity | meaning |"
+    yield "|---|---|---|"
+    for name, kind in KINDS.items():
+        yield f"| `{name}` | {kind.severity.name.lower()} | {_cell(kind.meaning)} |"
+
+
+def messages() -> Iterator[str]:
+    """Yield a section for each message: its comment, constants and fields."""
+    files = {path.stem for path in (ROOT / "msg").glob("*.msg")}
+    if files != set(MESSAGES):
+        raise SystemExit(f"tools/reference_pages.py: MESSAGES does not name the files of msg/: {files ^ set(MESSAGES)}")
+    for name in MESSAGES:
+        yield from _message(name, (ROOT / "msg" / f"{name}.msg").read_text())
+
+
+def _message(name: str, text: str) -> Iterator[str]:
+    head, _, body = text.partition("\n\n")
+    yield f"## {name}"
+    yield ""
+    for paragraph in "\n".join(line.lstrip("#").strip() for line in head.splitlines()).split("\n\n"):
+        yield _cell(" ".join(paragraph.split()))
+        yield ""
+    rows: dict[bool, list[str]] = {False: [], True: []}
+    for line in body.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        field = _FIELD.match(line)
+        if field is None:
+            raise SystemExit(f"tools/reference_pages.py: msg/{name}.msg has a line that is no field: {line}")
+        value = (field["value"] or "").strip(" =")
+        comment = _cell(field["comment"] or "")
+        row = f"| `{field['name']}` | `{field['type']}` | {f'{value} | ' if value else ''}{comment} |"
+        rows[bool(value)].append(row)
+    if rows[True]:
+        yield from ("| constant | type | value | |", "|---|---|---|---|", *rows[True], "")
+    yield from ("| field | type | meaning |", "|---|---|---|", *rows[False], "")
+
+
+def commands() -> Iterator[str]:
+    """Yield a section for each verb, with its actions, arguments and options."""
+    subparsers = _subparsers(build_parser())
+    for verb in VERBS:
+        parser = subparsers[verb]
+        yield f"## og-ros {verb}"
+        yield ""
+        text = " ".join((parser.description or "").split()).removeprefix(f"og-ros {verb}: ")
+        yield _cell(f"{text[0].upper()}{text[1:]}")
+        yield ""
+        yield from _arguments(parser)
+        for action, inner in _subparsers(parser).items():
+            yield f"### og-ros {verb} {action}"
+            yield ""
+            yield _cell(_summary(parser, action))
+            yield ""
+            yield from _arguments(inner)
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def _summary(parser: argparse.ArgumentParser, name: str) -> str:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            text = next(str(choice.help) for choice in action._choices_actions if choice.dest == name)
+            return f"{text[0].upper()}{text[1:]}."
+    raise SystemExit(f"tools/reference_pages.py: {parser.prog} has no action {name}")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> Iterator[str]:
+    rows = [
+        f"| `{_invocation(action)}` | {_cell(_meaning(action))} |"
+        for action in parser._actions
+        if not isinstance(action, (argparse._HelpAction, argparse._SubParsersAction))
+    ]
+    if rows:
+        yield from ("| argument | meaning |", "|---|---|", *rows, "")
+    for group in parser._mutually_exclusive_groups:
+        if group.required:
+            yield f"One of {', '.join(f'`{_invocation(action)}`' for action in group._group_actions)} is required."
+            yield ""
+
+
+def _invocation(action: argparse.Action) -> str:
+    if not action.option_strings:
+        return str(action.metavar or action.dest)
+    values = action.metavar or (
+        "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.dest.upper()
+    )
+    option = action.option_strings[-1]
+    if action.nargs == 0:
+        return option
+    if action.nargs == "?":
+        return f"{option} [{values}]"
+    return f"{option} {values}" + (" ..." if action.nargs == "+" else "")
+
+
+def _meaning(action: argparse.Action) -> str:
+    text = action.help or ""
+    notes = []
+    if action.option_strings and action.required:
+        notes.append("required")
+    if isinstance(action, argparse._AppendAction) and "several times" not in text and "twice" not in text:
+        notes.append("may be given several times")
+    return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
+    "findings": findings,
+    "messages": messages,
+    "commands": commands,
+}
+
+
+def generated(text: str) -> str:
+    """Return a page with its generated parts made anew."""
+    return _PART.sub(lambda part: f"{part[1]}\n" + "\n".join(PARTS[part[2]]()).rstrip() + f"\n\n{part[3]}", text)
+
+
+def main() -> int:
+    """Rewrite or check the pages."""
+    stale = []
+    for page in sorted(PAGES.glob("*.md")):
+        text = page.read_text()
+        new = generated(text)
+        if new != text:
+            stale.append(page)
+            if "--check" not in sys.argv:
+                page.write_text(new)
+    for page in stale:
+        print(page.relative_to(ROOT))
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
