@@ -73,7 +73,8 @@ KINDS: Final[dict[str, Kind]] = {
     # Log
     "log_invalid": Kind(_V, "The log's leaves, root, tiles or checkpoint do not fit together."),
     "log_key_unregistered": Kind(_V, "The log's key is not registered as a log key."),
-    "missing_from_log": Kind(_V, "A recorded attestation is not in the log, though later ones of its session are."),
+    "missing_from_log": Kind(_V, "A recorded attestation is not in the log, though others around it are."),
+    "logged_late": Kind(_W, "The log begins within a session: what was recorded before that did not reach it."),
     "not_logged_yet": Kind(_W, "Recorded attestations at a session's end did not reach the log."),
     "only_in_log": Kind(_I, "An attestation is in the log and not in the recording; it was taken from the log."),
     "log_not_checkpointed": Kind(_W, "The log's newest leaves are not covered by a checkpoint."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ def read_log(
 
 
 def check_inclusion(view: LogView, inferences: Collection[Inference]) -> Iterator[Finding]:
-    """Set `logged` of each inference; yields what is missing, told by whether the log went on in its session."""
+    """Set `logged` of each inference; yields what is missing, told by where in its session the log has nothing."""
+    oldest: dict[SessionKey, int] = {}
     newest: dict[SessionKey, int] = {}
     for inference in inferences:
         statement = inference.attestation.statement
@@ -96,19 +98,28 @@ def check_inclusion(view: LogView, inferences: Collection[Inference]) -> Iterato
         inference.logged = index is not None and index < view.covered
         if index is not None:
             session = (statement.key_id, statement.session)
+            oldest[session] = min(oldest.get(session, statement.sequence), statement.sequence)
             newest[session] = max(newest.get(session, -1), statement.sequence)
-    behind: dict[str, int] = {}
+    ahead: Counter[str] = Counter()
+    behind: Counter[str] = Counter()
     for inference in inferences:
         if inference.attestation.digest in view.leaves:
             continue
         statement = inference.attestation.statement
-        if statement.sequence < newest.get((statement.key_id, statement.session), -1):
+        session = (statement.key_id, statement.session)
+        if statement.sequence < oldest.get(session, -1):
+            ahead[inference.stage] += 1
+        elif statement.sequence < newest.get(session, -1):
             yield inference.finding(
                 "missing_from_log",
                 f"stage {inference.stage}: sequence {inference.sequence} is not in the log, though a later one is",
             )
         else:
-            behind[inference.stage] = behind.get(inference.stage, 0) + 1
+            behind[inference.stage] += 1
+    for stage, count in ahead.items():
+        yield Finding(
+            "logged_late", f"stage {stage}: the first {count} recorded attestations are not in the log", stage=stage
+        )
     for stage, count in behind.items():
         yield Finding(
             "not_logged_yet", f"stage {stage}: the last {count} recorded attestations are not in the log", stage=stage

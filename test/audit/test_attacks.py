@@ -459,6 +459,15 @@ def test_leaf_missing_from_the_log_is_named(tmp_path: Path) -> None:
     assert set(report.auditor.findings.counts) == {"missing_from_log"}
 
 
+def test_log_that_began_late_or_ended_early_is_told_from_a_hole(tmp_path: Path) -> None:
+    run = honest_run()
+    run.write_ledger(tmp_path / "ledger", leave_out=frozenset({0, 1, 2, 119}))
+    run.write_registry(tmp_path / "registry")
+    run.write_bag(tmp_path / "bag")
+    report = audit_bag(tmp_path / "bag", Registry.open(tmp_path / "registry"), tmp_path / "ledger")
+    assert report.auditor.findings.counts == {"logged_late": 3, "not_logged_yet": 1}
+
+
 def test_log_signed_by_a_stranger_is_named(tmp_path: Path) -> None:
     run = honest_run(5)
     run.write_registry(tmp_path / "registry")
