@@ -20,7 +20,7 @@ def with_commands() -> list[Path]:
 def test_every_command_works(page: Path, page_runs: dict[Path, Future[PageRun]]) -> None:
     run = page_runs[page].result(2 * TIMEOUT_S)
     if run.missing:
-        pytest.skip(f"tests do not download, and this is not here: {run.missing}")
+        pytest.skip(f"not here, and tests do not download: {run.missing}")
     assert run.steps
     for step in run.steps:
         check(step)

@@ -39,6 +39,8 @@ STAND_INS = {
 }
 # Programs whose absence a stand-in makes up for. git is there, but tests do not download.
 OPTIONAL = {"model_signing"}
+# Programs that a page cannot do without, and that not every machine has.
+NEEDED = {"openssl"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Step:
 
 @dataclass
 class PageRun:
-    """A page's commands as a shell script; `missing` names a file that is needed and not here."""
+    """A page's commands as a shell script; `missing` names what it needs and is not here."""
 
     page: Path
     directory: Path
@@ -101,6 +103,8 @@ class PageRun:
                     self.missing = f"{source.name}, which stands in for `{text}`"
                 self._script.append(f"mkdir -p '{Path(target).parent}' && cp -r '{source}' '{target}'")
             return
+        if program in NEEDED and not shutil.which(program, path=self.environment["PATH"]):
+            self.missing = f"the program {program}"
         if text.startswith(f"{DEMO} --attack "):
             text += " --seconds 3"
         self._add_step(command, text)
