@@ -78,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
                     replay.run(args.rate, update)
                     if not args.loop:
                         break
+            if not replay.finish():
+                print("some subscribers may have missed the last messages", file=sys.stderr)
         finally:
             node.destroy_node()
             rclpy.try_shutdown()

@@ -46,7 +46,7 @@ from og_ros.attest import Clock, ModelReference, Runtime, Session, SoftwareSigne
 from og_ros.errors import AttestationError, ConfigError, ModelError
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
 from og_ros.nodes.faults import Faults
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
 from og_ros.stages.runtime import cpu_class, processing_digest, source_of
@@ -239,8 +239,10 @@ class Attestor:
         return int(self._node.get_clock().now().nanoseconds)
 
     def close(self) -> None:
-        """Publish every attestation that is due, and end the session."""
+        """Publish every attestation that is due, and end the session; waits shortly until subscribers have them."""
         self._attestations.close()
+        if self._publisher is not None and self._node.context.ok():
+            wait_until_heard([self._publisher])
 
     @contextmanager
     def _run(self, inputs: tuple[Message, ...]) -> Iterator[Run]:

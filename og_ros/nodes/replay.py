@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosbags.interfaces import ConnectionExtRosbag2, QosDurability
@@ -19,13 +18,13 @@ from rosgraph_msgs.msg import Clock
 from og_ros.attest.cdr import CdrWriter
 from og_ros.audit.bag import Bag
 from og_ros.errors import BagError, ConfigError
-from og_ros.nodes.topics import message_class
+from og_ros.nodes.topics import message_class, wait_until_heard
 
 CLOCK_TOPIC: Final = "/clock"
 CLOCK_PERIOD_NS: Final = 10_000_000
 _DEPTH: Final = 1000
 _SLEEP_S: Final = 0.1
-_ACKNOWLEDGED_WITHIN_S: Final = 5.0
+_HEARD_WITHIN_S: Final = 5.0
 
 
 @dataclass
@@ -91,7 +90,7 @@ class Replay:
     def run(self, rate: float = 1.0, progress: Callable[[int, int], None] | None = None) -> None:
         """Publish every message once; `rate` 2 is twice as fast, 0 as fast as possible.
 
-        Waits at the end until reliable subscribers have everything. Raises BagError when the recording is damaged.
+        Raises BagError when the recording is damaged.
         """
         total = self.total
         began: float | None = None
@@ -110,8 +109,10 @@ class Replay:
             self.summary.published[record.topic] += 1
             if progress is not None:
                 progress(done, total)
-        for publisher in self.publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_WITHIN_S))
+
+    def finish(self) -> bool:
+        """Wait until reliable subscribers have everything; returns False when some have not after a while."""
+        return wait_until_heard(self.publishers.values(), _HEARD_WITHIN_S)
 
     def _sleep_until(self, moment: float) -> None:
         while not self.stopped and (rest := moment - time.monotonic()) > 0:

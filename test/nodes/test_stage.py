@@ -101,7 +101,7 @@ def test_chain_of_two_stages(peer: Peer, pipeline: Path, tmp_path: Path) -> None
             time.sleep(0.005)
         until(lambda: len(second()) >= len(sent), "every attestation")
         assert (one.stop(), two.stop(signal.SIGTERM)) == (0, 0)
-        assert "input x: the message is truncated" in one.output or "input x: the message has" in one.output
+        assert "input x: the array has 4294967295 dimensions" in one.output
         assert f"{len(sent)} inferences attested" in one.output
         assert "Traceback" not in one.output + two.output
     check_chain(first(), tmp_path / "first.pem")
@@ -155,7 +155,7 @@ def test_every_output_has_its_attestation_at_a_stop_under_load(
     assert len(attestations()) == len(outputs)
     check_chain(attestations(), tmp_path / "first.pem")
     assert {a.statement.outputs[0].digest for a in attestations()} == {digest(o) for o in outputs}
-    print(f"stopped in {took:.2f} s with {len(outputs)} outputs")
+    assert took < 10, f"the stop took {took:.1f} s"
 
 
 def test_parameters_file_lifecycle_and_simulated_time(peer: Peer, pipeline: Path, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_detector_input_is_as_its_authors_prepare_it() -> None:
 
 def test_mean_and_std_a_channel() -> None:
     array = decode(
-        "image", wire.image(COLOUR, "rgb8"), dtype="float32", scale=0.5, mean=[1.0, 2.0, 3.0], std=[2.0], 
+        "image", wire.image(COLOUR, "rgb8"), dtype="float32", scale=0.5, mean=[1.0, 2.0, 3.0], std=[2.0],
         clip=[0.0, 90.0],
     )  # fmt: skip
     expected = (np.clip(COLOUR * 0.5, 0, 90) - [1, 2, 3]) / 2

@@ -81,7 +81,7 @@ def test_outputs_are_stamped_as_what_was_measured() -> None:
 @pytest.mark.parametrize(
     ("name", "port"),
     [
-        ("a", InputConfig("/a", "geometry_msgs/msg/TwistStamped", trigger=True, 
+        ("a", InputConfig("/a", "geometry_msgs/msg/TwistStamped", trigger=True,
                          options={"fields": ["linear.x", "linear.y"]})),
         ("b", InputConfig("/b", "geometry_msgs/msg/TwistStamped")),
         ("y", OutputConfig("/y", "geometry_msgs/msg/TwistStamped", frame_id="base")),
