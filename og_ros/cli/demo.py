@@ -48,6 +48,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prepare, run, audit, and return the exit code."""
     import os
+    import signal
 
     from og_ros.audit.run import audit_bag
     from og_ros.cli.output import progress_bar
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.nodes import demo
 
     os.environ.update(demo.environment())
+    # A stop by SIGTERM must stop the nodes too, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     files = demo.prepare(args.out, args.attack)
     _drive(files, args)
     registry, policy = _trust(files)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,30 @@ def test_unknown_attack_names_the_known_ones(tmp_path: Path) -> None:
     done = run_demo(tmp_path / "out", "--attack", "none-such")
     assert done.returncode == 2
     assert "withheld" in done.stderr
+
+
+def test_a_stopped_demo_leaves_no_node_behind(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "og_ros.cli.main", "demo", "--out", str(tmp_path / "out"), "--seconds", "60"]
+    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    logs = tmp_path / "out" / "nodes"
+    deadline = time.monotonic() + 60
+    while not (logs / "world.log").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert len(node_processes(logs)) == 6
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 2
+    assert node_processes(logs) == []
+
+
+def node_processes(logs: Path) -> list[str]:
+    """Return the command lines of running processes that were started with parameter files in a directory."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if entry.name.isdigit() and f"{logs}/" in line:
+            found.append(line)
+    return found
