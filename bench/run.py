@@ -60,16 +60,26 @@ def attest_small() -> tuple[float, float, float]:
     """1000 attestations against 1000 bare ES256 signatures of as many bytes."""
     signer = SoftwareSigner(keys.generate())
     session = Session(
-        robot="r", stage="s", node="/s", model=ModelReference("m", "1", bytes(32)), runtime=Runtime("o", "1"), signer=signer
-    )  # fmt: skip
+        robot="r",
+        stage="s",
+        node="/s",
+        model=ModelReference("m", "1", bytes(32)),
+        runtime=Runtime("o", "1"),
+        signer=signer,
+    )
     reference = DataReference("/camera/image", "sensor_msgs/msg/Image", b"\1" * 32, 1000)
     message = os.urandom(900)
 
     def actual() -> None:
         for _ in range(1000):
             attestation = session.attest(
-                [reference], [reference], start_ns=1, clock=Clock.SIM, start_monotonic_ns=time.monotonic_ns(), duration_ns=1
-            )  # fmt: skip
+                [reference],
+                [reference],
+                start_ns=1,
+                clock=Clock.SIM,
+                start_monotonic_ns=time.monotonic_ns(),
+                duration_ns=1,
+            )
             encode_attestation(attestation)
 
     return measure(lambda: [signer.sign(message) for _ in range(1000)], actual)

@@ -24,6 +24,8 @@ from og_ros.registry import Registry
 # So many findings of one kind on one topic are kept whole; the rest are counted.
 KEPT_FINDINGS: Final = 50
 _SOURCE_LAG_NS: Final = 500_000_000
+# A sensor stamp and an attestation that are a day apart come from different clocks (simulated and wall time).
+_SAME_CLOCK_NS: Final = 86_400 * 10**9
 
 
 @dataclass
@@ -49,11 +51,15 @@ class FindingLog:
 
 @dataclass
 class Tally:
-    """What a run had: counts of attestations and decisions, and the chain latencies in ns."""
+    """What a run had: counts of attestations and decisions, and the chain latencies in ns.
+
+    `other_clock` counts the decisions whose sensor stamps are of another clock, so that they have no latency.
+    """
 
     attestations: int = 0
     decisions: int = 0
     linked: int = 0
+    other_clock: int = 0
     latencies_ns: list[int] = field(default_factory=list)
 
 
@@ -95,6 +101,7 @@ class Auditor:
         self._duplicates: deque[tuple[int, bytes]] = deque()
         self._digests: set[bytes] = set()
         self._pending: deque[Inference] = deque()
+        self._joined = 0
         self._on_inference, self._on_decision, self._on_finding = on_inference, on_decision, on_finding
 
     @property
@@ -131,6 +138,7 @@ class Auditor:
 
     def feed_message(self, topic: str, message_digest: bytes, received_ns: int, stamp_ns: int = 0) -> None:
         """Take a data message whose digest was computed elsewhere."""
+        self._join_before(received_ns)
         self._joiner.add_message(Message(topic, message_digest, received_ns, stamp_ns))
 
     def feed_inference(self, inference: Inference) -> None:
@@ -162,11 +170,12 @@ class Auditor:
         session = (statement.key_id, statement.session)
         self._written.setdefault(session, set()).update(r.topic for r in statement.outputs)
         self.stages[statement.stage] = statement
-        chain = self.sessions.sessions.get(session)
-        self._joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
-        self._pending.append(inference)
+        self._joiner.announce(statement)
         if self._horizon_ns is None:
+            # A recording's attestations are read first, and joined in their turn among its messages.
             self.inferences.append(inference)
+        else:
+            self._join(inference)
         if self._on_inference is not None:
             self._on_inference(inference)
 
@@ -177,6 +186,7 @@ class Auditor:
 
     def finish(self) -> None:
         """Judge everything that is left: nothing more will arrive."""
+        self._join_before(2**63)
         self._settle(2**63, final=True)
         for chain in self.sessions.sessions.values():
             self._report_all(_gaps(chain))
@@ -186,6 +196,18 @@ class Auditor:
         self.findings.add(finding)
         if self._on_finding is not None:
             self._on_finding(finding)
+
+    def _join_before(self, received_ns: int) -> None:
+        """Join the inferences of a recording that arrived before a time."""
+        while self._joined < len(self.inferences) and self.inferences[self._joined].received_ns < received_ns:
+            self._join(self.inferences[self._joined])
+            self._joined += 1
+
+    def _join(self, inference: Inference) -> None:
+        statement = inference.attestation.statement
+        chain = self.sessions.sessions.get((statement.key_id, statement.session))
+        self._joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
+        self._pending.append(inference)
 
     def is_decision(self, inference: Inference) -> bool:
         """Return whether an inference is a decision: it writes a command, which no other attested stage reads."""
@@ -220,21 +242,26 @@ class Auditor:
                 )
             )
         if inference.linked and inference.origin_ns is not None:
-            latency = statement.start_ns + statement.duration_ns - inference.origin_ns
-            self.tally.latencies_ns.append(latency)
-            limit = self.policy.max_chain_latency_ns
-            if limit is not None and latency > limit:
-                self.report(
-                    inference.finding(
-                        "latency_exceeds_policy",
-                        f"stage {inference.stage}: {latency / 1e6:.1f} ms from sensor to command; "
-                        f"{limit / 1e6:g} ms are allowed",
-                    )
-                )
+            self._count_latency(inference, statement.start_ns + statement.duration_ns - inference.origin_ns)
         if self._horizon_ns is None:
             self.decisions.append(inference)
         if self._on_decision is not None:
             self._on_decision(inference)
+
+    def _count_latency(self, inference: Inference, latency_ns: int) -> None:
+        if abs(latency_ns) > _SAME_CLOCK_NS:
+            self.tally.other_clock += 1
+            return
+        self.tally.latencies_ns.append(latency_ns)
+        limit = self.policy.max_chain_latency_ns
+        if limit is not None and latency_ns > limit:
+            self.report(
+                inference.finding(
+                    "latency_exceeds_policy",
+                    f"stage {inference.stage}: {latency_ns / 1e6:.1f} ms from sensor to command; "
+                    f"{limit / 1e6:g} ms are allowed",
+                )
+            )
 
     def count_levels(self) -> None:
         """Compute the levels of every inference that was kept (a recording), once everything else is known."""

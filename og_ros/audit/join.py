@@ -10,7 +10,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
-from og_ros.attest import Clock, DataReference, Disclosure
+from og_ros.attest import Clock, DataReference, Disclosure, Statement
 from og_ros.attest.digest import is_computable
 from og_ros.audit.attested_topic import EDGE_NS, AttestedTopic, Message, Output, TopicTally
 from og_ros.audit.findings import Finding
@@ -24,7 +24,7 @@ class Joiner:
     `lost(topic)` tells how many attestations of the sessions that write a topic are known to be missing: a message
     without attestation is explained by one of them, and is a violation when none is open. `recorded(topic)` tells
     whether the topic's messages are seen at all, so that absence means something. `retain_ns` bounds the memory of a
-    live stream (None: everything is kept).
+    live stream (None: everything is kept). Messages and inferences are to be added in the order of their arrival.
     """
 
     def __init__(
@@ -60,6 +60,11 @@ class Joiner:
         algorithm = self.algorithms.get(topic, "sha256")
         return algorithm if is_computable(algorithm) else "sha256"
 
+    def announce(self, statement: Statement) -> None:
+        """Learn from a statement how its topics are hashed, before their messages come."""
+        for reference in (*statement.inputs, *statement.outputs):
+            self.algorithms.setdefault(reference.topic, reference.digest_algorithm)
+
     def add_message(self, message: Message) -> None:
         """Take a message of a topic that some attestation names."""
         self._time(message.received_ns)
@@ -88,8 +93,6 @@ class Joiner:
         self._kept_inferences.append(inference)
         self._by_digest[inference.attestation.digest] = inference
         inference.outputs_seen = [False] * len(statement.outputs)
-        for reference in (*statement.inputs, *statement.outputs):
-            self.algorithms.setdefault(reference.topic, reference.digest_algorithm)
         for reference in statement.inputs:
             self.tallies[reference.topic].references += 1
             self.consumers[reference.topic].add(statement.stage)
@@ -106,7 +109,8 @@ class Joiner:
             output = Output(inference, index)
             waiting = self._unmatched.get((reference.topic, reference.digest))
             if waiting:
-                self._match(waiting.popleft(), output)
+                # The newest: where outputs repeat to the byte, an older one lacks an attestation of its own.
+                self._match(waiting.pop(), output)
             else:
                 attested.add(output)
                 self._outputs.append(output)
@@ -164,12 +168,6 @@ class Joiner:
                 "output_altered",
                 f"stage {altered.inference.stage}: the message recorded on {message.topic} is not what it attested",
             )
-        elif attested.seen[message.digest]:
-            yield _message_finding(
-                message,
-                "output_replayed",
-                f"a message on {message.topic} that was attested once was published again without attestation",
-            )
         elif self._lost(message.topic) > self._explained[message.topic]:
             self._explained[message.topic] += 1
             self.tallies[message.topic].missing += 1
@@ -177,6 +175,12 @@ class Joiner:
             attested.hidden -= 1  # one of the outputs whose digest cannot be compared
         elif attested.at_edge(message.received_ns, self.end_ns):
             self._edges[message.topic] += 1
+        elif attested.seen[message.digest]:
+            yield _message_finding(
+                message,
+                "output_replayed",
+                f"a message on {message.topic} that was attested once was published again without attestation",
+            )
         else:
             yield _message_finding(
                 message,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 from og_ros.attest import Disclosure, Mode
@@ -39,18 +39,6 @@ def levels_of(inference: Inference) -> dict[str, str]:
         "settlement": "logged" if inference.logged else "none",
         "disclosure": _DISCLOSURE[least_shown],
     }
-
-
-def chain(decision: Inference) -> Iterator[Inference]:
-    """Yield a decision and every inference that it rests on, each once."""
-    stack, seen = [decision], {id(decision)}
-    while stack:
-        inference = stack.pop()
-        yield inference
-        for source in inference.sources:
-            if source is not None and id(source) not in seen:
-                seen.add(id(source))
-                stack.append(source)
 
 
 class LevelTally:

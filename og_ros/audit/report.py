@@ -132,6 +132,11 @@ def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None) -> list[
     missing = sorted(topic for topic in named if topic not in bag.topics)
     if missing:
         notes.append(f"the bytes of messages on topics that were not recorded: {', '.join(missing)}")
+    if auditor.tally.other_clock:
+        notes.append(
+            f"the time from sensor to command of {auditor.tally.other_clock} decisions: their sensors' stamps are of "
+            "another clock than the attestations"
+        )
     if auditor.tally.attestations and not auditor.tally.decisions:
         notes.append("decisions: every attested output is read by another stage, and the policy names none")
     notes.append("re-execution: no model was run again, so a stage that signs a lie about its own output is not found")

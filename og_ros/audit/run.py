@@ -129,6 +129,7 @@ def _consult_log(auditor: Auditor, directory: Path) -> None:
                 f"stage {inference.stage}: sequence {inference.sequence} is not in the recording; taken from the log",
             )
         )
+    auditor.inferences.sort(key=lambda inference: inference.received_ns)
     for finding in log_check.check_inclusion(view, auditor.inferences):
         auditor.report(finding)
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Final, Protocol
+from typing import Final
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -18,13 +18,6 @@ from og_ros.errors import OgError
 
 # A process group and the parent in it often both pass a signal on: two in so short a time are one wish.
 _ONE_WISH_S: Final = 1.0
-
-
-class ClosableNode(Protocol):
-    """A node that finishes its work in `close` while it can still publish."""
-
-    def close(self) -> None: ...
-    def destroy_node(self) -> None: ...
 
 
 def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, linger_s: float = 0.0) -> int:

@@ -565,3 +565,46 @@ def test_outputs_that_repeat_to_the_byte_are_linked_to_the_newest(tmp_path: Path
     assert report.auditor.tally.linked == 30
     for decision in report.auditor.decisions:
         assert decision.sources[0].sources[0].sequence == decision.sequence  # type: ignore[union-attr]
+
+
+def constant_output(run: Run) -> None:
+    """Make every wheel command the same bytes, honestly attested: a robot that stands still."""
+    places = outputs(run, "/wheel_command")
+    same = run.records[places[0]].payload
+    for index in places:
+        run.records[index] = dataclasses.replace(run.records[index], payload=same)
+    previous = bytes(32)
+    for index, attestation in run.of_stage("control"):
+        output = dataclasses.replace(attestation.statement.outputs[0], digest=digest(same))
+        run.resign(index, outputs=(output,), previous=previous)
+        previous = decode_attestation(run.records[index].payload).digest
+
+
+def test_lost_attestation_of_a_repeated_output_is_no_replay(tmp_path: Path) -> None:
+    run = honest_run(200)
+    constant_output(run)
+    del run.records[place(run, "control", 100)]
+    report = audit(run, tmp_path)
+    assert set(report.auditor.findings.counts) == {"attestation_lost"}
+
+
+def test_repeated_output_before_a_late_start_is_no_replay(tmp_path: Path) -> None:
+    run = honest_run(100)
+    constant_output(run)
+    late = {place(run, "control", tick) for tick in range(10)}
+    run.records = [r for i, r in enumerate(run.records) if i not in late]
+    report = audit(run, tmp_path)
+    assert report.auditor.findings.violations == 0, report.findings
+    assert "session_joined_late" in report.auditor.findings.counts
+
+
+def test_stamps_of_another_clock_give_no_latency(tmp_path: Path) -> None:
+    run = honest_run(20)
+    previous = dict.fromkeys(MODELS, bytes(32))
+    for index, attestation in run.attestations():
+        s = attestation.statement
+        run.resign(index, previous=previous[s.stage], start_ns=s.signed_at_ns, clock=Clock.SYSTEM)
+        previous[s.stage] = decode_attestation(run.records[index].payload).digest
+    report = audit(run, tmp_path)
+    assert report.as_json()["chain_latency_ms"] is None
+    assert any("another clock" in note for note in report.not_checked)
