@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
+import numpy as np
 import rclpy
 import wire_messages as wire
 from geometry_msgs.msg import Twist, TwistStamped
@@ -27,7 +28,7 @@ import sys
 
 from geometry_msgs.msg import Twist
 from rclpy.node import Node
-from sensor_msgs.msg import LaserScan
+from sensor_msgs.msg import Image
 
 from og_ros.nodes.attested import Attestor
 from og_ros.nodes.process import run_node
@@ -38,11 +39,11 @@ class Planner(Node):
         super().__init__("planner")
         self.attest = Attestor(self, stage="planning", model=__file__, key="planning.pem")
         self.commands = self.attest.create_publisher(Twist, "/cmd_vel", 10)
-        self.attest.create_subscription(LaserScan, "/scan", self.on_scan, 10)
+        self.attest.create_subscription(Image, "/image", self.on_image, 10)
 
-    def on_scan(self, scan):
+    def on_image(self, image):
         command = Twist()
-        command.linear.x = min(scan.ranges) / 2
+        command.linear.x = image.data[0] / 255
         self.commands.publish(command)
 
     def close(self):
@@ -66,14 +67,14 @@ def test_three_lines_in_a_node_of_its_own_process(peer: Peer, tmp_path: Path, mo
     keys.save_private(keys.generate(), Path("planning.pem"))
     commands = peer.hear("/cmd_vel", "geometry_msgs/msg/Twist", 1000)
     attestations = peer.hear_attestations("/cmd_vel/attestation")
-    scans = peer.publisher("/scan", "sensor_msgs/msg/LaserScan")
-    # 3 and 4 ranges: a payload that DDS pads, and one that it does not.
-    sent = [wire.serialize(wire.scan([2.0 + n, 3.0, 4.0, 5.0][: 3 + n % 2])) for n in range(10)]
+    images = peer.publisher("/image", "sensor_msgs/msg/Image")
+    sent = [wire.serialize(wire.image(np.full((1, n, 1), n, np.uint8), "mono8")) for n in range(1, 11)]
+    assert {len(payload) % 4 for payload in sent} == {0, 1, 2, 3}, "payloads that DDS pads, and such that it does not"
     with running("planner.py") as planner:
         peer.wait_for_publishers("/cmd_vel/attestation")
-        matched(scans)
+        matched(images)
         for payload in sent:
-            scans.publish(payload)
+            images.publish(payload)
         until(lambda: len(commands) >= len(sent), "every command")
         assert planner.stop() == 0, planner.output
         assert "Traceback" not in planner.output
@@ -81,7 +82,7 @@ def test_three_lines_in_a_node_of_its_own_process(peer: Peer, tmp_path: Path, mo
     public = SoftwareSigner.load(Path("planning.pem")).public_key
     source = Path("planner.py").read_bytes()
     previous = bytes(32)
-    for number, (scan, command, attestation) in enumerate(zip(sent, commands, attestations(), strict=True)):
+    for number, (image, command, attestation) in enumerate(zip(sent, commands, attestations(), strict=True)):
         verify(attestation, public)
         statement = attestation.statement
         assert (statement.sequence, statement.previous) == (number, previous)
@@ -89,7 +90,7 @@ def test_three_lines_in_a_node_of_its_own_process(peer: Peer, tmp_path: Path, mo
         assert statement.model.digest == hashlib.sha256(source).digest()
         assert (statement.model.name, statement.model.format) == ("planner", "rules")
         assert [(i.topic, i.type, i.digest) for i in statement.inputs] == [
-            ("/scan", "sensor_msgs/msg/LaserScan", digest(scan))
+            ("/image", "sensor_msgs/msg/Image", digest(image))
         ]
         assert [(o.topic, o.type, o.digest) for o in statement.outputs] == [
             ("/cmd_vel", "geometry_msgs/msg/Twist", digest(command))

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import numpy as np
 import wire_messages as wire
-from ros_peer import Peer, delivered, matched, node, running, until
+from ros_peer import Peer, matched, node, running, until
 from rosbags.rosbag2 import Reader
 
 from og_ros.attest import SoftwareSigner, decode_attestation, digest, keys, verify
@@ -131,12 +131,13 @@ def test_real_scans_through_planning_and_control(peer: Peer, tmp_path: Path, bag
         until(lambda: peer.node.count_subscribers("/perception/line") >= 2, "stage and recorder on the line")
         matched(line, 2)
         line.publish(wire.serialize(wire.floats(np.zeros(3))))
-        delivered(line)
         with running(*replay, "--wait-for-subscribers", "--subscribers", "2") as player:
             assert player.join() == 0, player.output
             assert "fewer than" not in player.output
         until(lambda: len(commands) >= len(recorded["/scan"]) - silent - 3, "the commands")
-        assert (one.stop(), two.stop()) == (0, 0), one.output + two.output
+        one.signal()
+        two.signal()
+        assert (one.join(), two.join()) == (0, 0), one.output + two.output
         assert recorder.stop() == 0, recorder.output
     found = messages(out)
     scans = {digest(payload) for payload in recorded["/scan"]}

@@ -70,6 +70,7 @@ def test_every_message_of_every_topic(peer: Peer, tmp_path: Path, compression: s
         "/scan": [wire.serialize(wire.scan([1.0] * n)) for n in range(1, 30)],
         "/cmd/attestation": [attestation() for _ in range(20)],
     }
+    assert {len(payload) % 4 for payload in sent["/mono"]} == {0, 1, 2, 3}, "DDS pads some of them"
     kinds = {"/image": IMAGE, "/mono": IMAGE, "/scan": SCAN, "/cmd/attestation": ATTESTATION}
     publishers = {t: peer.publisher(t, k, best_effort if t == "/scan" else 100) for t, k in kinds.items()}
     before = peer.publisher("/latched", TWIST, latched)

@@ -249,10 +249,19 @@ def test_scan_outside_the_wanted_angles_is_empty() -> None:
     assert decode("laser_scan", scan, beams=5, angles=[-0.5, 0.5], resample="nearest").tolist() == [10.0] * 5
 
 
-@pytest.mark.parametrize("change", [{"range_max": INF}, {"angle_min": NAN}])
+@pytest.mark.parametrize(
+    "change", [{"range_max": INF}, {"angle_min": NAN}, {"angle_min": 1e30}, {"angle_increment": -50.0}]
+)
 def test_scan_without_sane_limits_is_refused(change: dict[str, float]) -> None:
-    with pytest.raises(OgError, match="not finite"):
+    with pytest.raises(OgError, match=r"not finite|which no lidar does"):
         decode("laser_scan", wire.scan([1.0], **change))
+
+
+def test_scan_that_turns_the_other_way() -> None:
+    scan = wire.scan([4, 3, 2, 5, 6, 7], angle_increment=-0.1)
+    assert decode("laser_scan", scan, beams=3).tolist() == [3, 2, 6]
+    assert decode("laser_scan", scan, beams=6).tolist() == [4, 3, 2, 5, 6, 7]
+    assert decode("laser_scan", scan, beams=6, angles=[-0.5, 0.0]).tolist() == [7, 6, 5, 2, 3, 4]
 
 
 def test_fields_of_odometry() -> None:

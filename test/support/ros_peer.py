@@ -51,6 +51,10 @@ class Process:
         self._process.send_signal(number)
         return self.join()
 
+    def signal(self, number: int = signal.SIGINT) -> None:
+        """Send a signal; `join` waits for the end."""
+        self._process.send_signal(number)
+
     def join(self) -> int:
         code = self._process.wait(DEADLINE_S)
         self._reader.join(5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from og_ros.errors import AttestationError, ConfigError
 from og_ros.stages.adapters.adapter import Sample, mismatch, no_output
 from og_ros.stages.adapters.header import read_floats, read_header
 from og_ros.stages.model import Tensor
+
+_MAX_ANGLE: Final = 4 * np.pi
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,12 @@ class LaserScanAdapter:
         reader.end()
         if ranges.size == 0:
             raise AttestationError("the scan has no ranges")
-        if not np.isfinite([angle_min, increment, range_min, range_max]).all():
-            raise AttestationError("the scan has angles or range limits that are not finite")
+        if not np.isfinite([range_min, range_max]).all():
+            raise AttestationError("the scan has range limits that are not finite")
+        if not (abs(angle_min) <= _MAX_ANGLE and abs(increment) <= _MAX_ANGLE):
+            raise AttestationError(
+                f"the scan begins at {angle_min} rad in steps of {increment} rad, which no lidar does"
+            )
         values = self._clean(ranges, range_min, range_max)
         if self.beams is not None:
             low, high = self.angles or (angle_min, angle_min + increment * (ranges.size - 1))
@@ -125,10 +131,10 @@ def _sectors(count: int, angle_min: float, increment: float, low: float, high: f
         return np.full(count, beams, dtype=np.intp)
     angles = angle_min + increment * np.arange(count)
     # An angle and the same angle one turn further are one direction; count from half a sector before the first.
-    turned = np.mod(angles - (low - spacing / 2), 2 * np.pi)
+    turned = np.mod(np.sign(spacing) * (angles - low) + abs(spacing) / 2, 2 * np.pi)
     # The tolerance keeps a beam that lies on the edge of the first sector from wrapping to the end of the turn.
     turned[2 * np.pi - turned < 1e-9] = 0.0
-    sector = np.floor(turned / spacing).astype(np.intp)
+    sector = np.floor(turned / abs(spacing)).astype(np.intp)
     return np.where(sector < beams, sector, beams).astype(np.intp)
 
 
@@ -141,5 +147,5 @@ def _nearest(
     angles = angle_min + increment * np.arange(count)
     apart = np.abs(np.mod(wanted[:, None] - angles[None, :] + np.pi, 2 * np.pi) - np.pi)
     index = np.argmin(apart, axis=1)
-    limit = max(abs(increment), _spacing(low, high, beams)) / 2 + 1e-9
+    limit = max(abs(increment), abs(_spacing(low, high, beams))) / 2 + 1e-9
     return index.astype(np.intp), apart[np.arange(beams), index] <= limit
