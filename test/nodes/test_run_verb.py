@@ -1,0 +1,103 @@
+"""og-ros run: a pipeline file becomes running nodes, and Ctrl-C ends them in the order that loses nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
+import rclpy
+from std_msgs.msg import Float32MultiArray
+
+from og_ros.attest import SoftwareSigner, keys
+from og_ros.audit.run import audit_bag
+from og_ros.registry import Registry, RegistryWriter
+from og_ros.sim.policy import MODELS
+from og_ros.stages.inference import Inference
+from og_ros.stages.pipeline import load_pipeline
+
+DOMAIN = 20 + os.getpid() % 80
+PIPELINE = """\
+robot: bench
+registry: registry
+stages:
+  control:
+    model: {path: wheel_control.onnx, name: wheel_control, version: 1.0.0}
+    key: control.pem
+    inputs:
+      reference: {topic: /reference, type: std_msgs/msg/Float32MultiArray, trigger: true, attestation: none}
+      measured: {topic: /measured, type: std_msgs/msg/Float32MultiArray, attestation: none}
+    outputs:
+      wheels: {topic: /wheels, type: std_msgs/msg/Float32MultiArray}
+"""
+
+
+def prepare(directory: Path) -> None:
+    """Write a pipeline of one stage with its key, model and registry."""
+    (directory / "pipeline.yaml").write_text(PIPELINE)
+    shutil.copyfile(MODELS / "wheel_control.onnx", directory / "wheel_control.onnx")
+    keys.save_private(keys.generate(), directory / "control.pem")
+    stage = load_pipeline(directory / "pipeline.yaml").stages["control"]
+    with RegistryWriter.create(directory / "registry", SoftwareSigner(keys.generate()), "bench") as writer:
+        writer.certify_key(SoftwareSigner.load(stage.key).public_key, robot="bench", stage="control")
+        writer.certify_model("wheel_control", "1.0.0", Inference.configure(stage).model.digest)
+
+
+def start(directory: Path, *options: str) -> subprocess.Popen[str]:
+    """Run the verb in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "og_ros.cli.main", "run", "pipeline.yaml", *options],
+        cwd=directory,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+    )
+
+
+def test_pipeline_runs_is_recorded_and_stops_cleanly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    process = start(tmp_path, "--record", "run1")
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = rclpy.create_node("driver", context=context)
+    try:
+        publishers = [node.create_publisher(Float32MultiArray, topic, 10) for topic in ("/measured", "/reference")]
+        deadline = time.monotonic() + 60
+        # Each is heard by the stage, the auditor and the recorder.
+        while any(p.get_subscription_count() < 3 for p in publishers) and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            time.sleep(0.1)
+        time.sleep(0.5)
+        for tick in range(30):
+            for publisher in publishers:
+                publisher.publish(Float32MultiArray(data=[0.01 * tick, 0.0]))
+            time.sleep(0.02)
+        time.sleep(0.5)
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert code == 0, process.stderr.read() if process.stderr else ""
+    report = audit_bag(tmp_path / "run1", Registry.open(tmp_path / "registry"))
+    assert report.auditor.findings.violations == 0, report.findings
+    assert report.auditor.tally.attestations >= 29
+    assert report.auditor.tally.linked == report.auditor.tally.decisions
+
+
+def test_stage_that_cannot_start_is_one_line(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    (tmp_path / "control.pem").chmod(0o644)
+    process = start(tmp_path)
+    assert process.wait(60) == 2
+    errors = process.stderr.read() if process.stderr else ""
+    assert "chmod 600" in errors
+    assert "Traceback" not in errors
