@@ -18,6 +18,8 @@ from og_ros.audit.records import Inference
 
 # Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
+
+
 class Joiner:
     """Matches what was recorded with what was attested.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from og_ros.attest import Attestation, cose
 from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
+from og_ros.audit.sessions import SessionChain
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
@@ -24,7 +25,8 @@ SessionKey = tuple[bytes, bytes]
 class LogView:
     """What the log holds: its size, root (hex) and, for each attestation digest, the leaf's index.
 
-    `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet.
+    `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `fills` are
+    attestations that close a gap of the recording; `outside` counts those of its sessions before or after it.
     """
 
     origin: str
@@ -32,15 +34,15 @@ class LogView:
     root: str
     covered: int
     leaves: dict[bytes, int]
-    only_here: tuple[Attestation, ...]
+    fills: tuple[Attestation, ...]
+    outside: int
 
 
 def read_log(
-    directory: Path, registry: Registry | None, sessions: Collection[SessionKey], recorded: Collection[bytes]
+    directory: Path, registry: Registry | None, sessions: Mapping[SessionKey, SessionChain]
 ) -> tuple[LogView | None, list[Finding]]:
-    """Verify the log and find the leaves of some sessions; returns None where the log does not hold.
+    """Verify the log and find the leaves of the recorded sessions; returns None where the log does not hold.
 
-    Attestations of these sessions that are leaves but were not recorded are given back in `only_here`.
     Raises LogError when there is no log that could be read at all.
     """
     findings: list[Finding] = []
@@ -71,8 +73,8 @@ def read_log(
                 )
             )
         leaves: dict[bytes, int] = {}
-        only_here = []
-        wanted, known = set(sessions), set(recorded)
+        fills = []
+        outside = 0
         for leaf in ledger.leaves():
             try:
                 attestation = cose.decode(leaf.data)
@@ -82,9 +84,12 @@ def read_log(
                 continue
             leaves[attestation.digest] = leaf.index
             statement = attestation.statement
-            if attestation.digest not in known and (statement.key_id, statement.session) in wanted:
-                only_here.append(attestation)
-        view = LogView(ledger.origin, report.size, report.root.hex(), covered, leaves, tuple(only_here))
+            chain = sessions.get((statement.key_id, statement.session))
+            if chain is not None and any(first <= statement.sequence <= last for first, last in chain.gaps):
+                fills.append(attestation)
+            elif chain is not None:
+                outside += not chain.first.sequence <= statement.sequence <= chain.newest.sequence
+        view = LogView(ledger.origin, report.size, report.root.hex(), covered, leaves, tuple(fills), outside)
     return view, findings
 
 

@@ -128,6 +128,10 @@ def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None) -> list[
         )
     if auditor.log is None and not auditor.findings.counts["log_invalid"]:
         notes.append("inclusion in a log: no ledger was given (--ledger)")
+    elif auditor.log is not None and auditor.log.outside:
+        notes.append(
+            f"{auditor.log.outside} attestations of these sessions that the log has from before or after the recording"
+        )
     named = auditor.joiner.tallies
     missing = sorted(topic for topic in named if topic not in bag.topics)
     if missing:

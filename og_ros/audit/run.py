@@ -112,15 +112,13 @@ def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Map
 
 
 def _consult_log(auditor: Auditor, directory: Path) -> None:
-    sessions = set(auditor.sessions.sessions)
-    recorded = {inference.attestation.digest for inference in auditor.inferences}
-    view, findings = log_check.read_log(directory, auditor.registry, sessions, recorded)
+    view, findings = log_check.read_log(directory, auditor.registry, auditor.sessions.sessions)
     for finding in findings:
         auditor.report(finding)
     auditor.log = view
     if view is None:
         return
-    for attestation in view.only_here:
+    for attestation in view.fills:
         inference = Inference(attestation, "", attestation.statement.signed_at_ns)
         auditor.feed_inference(inference)
         auditor.report(

@@ -450,6 +450,20 @@ def test_attestation_lost_is_taken_from_the_log(tmp_path: Path) -> None:
     assert report.auditor.tally.linked == 40
 
 
+def test_log_that_covers_more_than_the_recording_is_no_loss(tmp_path: Path) -> None:
+    """A ledger of the whole day, a recording of some minutes of it."""
+    run = honest_run(60)
+    run.write_ledger(tmp_path / "ledger")
+    begin, end = place(run, "control", 9) + 1, place(run, "control", 49) + 1
+    run.records = run.records[begin:end]
+    run.write_registry(tmp_path / "registry")
+    run.write_bag(tmp_path / "bag")
+    report = audit_bag(tmp_path / "bag", Registry.open(tmp_path / "registry"), tmp_path / "ledger")
+    assert set(report.auditor.findings.counts) == {"session_joined_late"}
+    assert report.auditor.tally.linked == 40
+    assert any("60 attestations of these sessions" in note for note in report.not_checked)
+
+
 def test_leaf_missing_from_the_log_is_named(tmp_path: Path) -> None:
     run = honest_run()
     run.write_ledger(tmp_path / "ledger", leave_out=frozenset({50}))
