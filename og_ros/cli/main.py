@@ -24,6 +24,7 @@ VERBS: Final = (
 DESCRIPTION: Final = """\
 Accountable robot AI: attest every model inference, join them into decision chains, audit them offline.
 
+  og-ros run PIPELINE             the attested stages that one YAML file describes, and an auditor
   og-ros demo                     a robot, three attested models, an auditor and a recorder; then an audit of its bag
   og-ros audit BAG --registry D   check a recording: every signature, digest, link and certificate in it
   og-ros trace BAG --topic T      the chain from one command back to the camera frame it came from
