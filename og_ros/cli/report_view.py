@@ -12,6 +12,7 @@ from rich.text import Text
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.report import Report, Verdict
+from og_ros.cli.terminal import Terminal
 
 SHOWN_FINDINGS: Final = 12
 _STYLE: Final = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.VIOLATION: "bold red"}
@@ -24,7 +25,7 @@ _VERDICT: Final = {
 
 def show_report(report: Report, console: Console | None = None) -> None:
     """Print verdict, counts, stages, findings, levels and what was not checked."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or Terminal(soft_wrap=True)
     word, style = _VERDICT[report.verdict]
     tally = report.auditor.tally
     console.print(Text.assemble("Audit of ", report.recording, ": ", (word, style)))

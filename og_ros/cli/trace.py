@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(node.as_json(), "-")
     else:
-        from rich.console import Console
+        from og_ros.cli.terminal import Terminal
 
-        console = Console(highlight=False)
+        console = Terminal()
         if not console.is_terminal:
             console.width = FILE_WIDTH
         console.print(_tree(node))

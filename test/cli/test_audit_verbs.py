@@ -158,6 +158,19 @@ def test_audit_runs_where_there_is_no_ros(made: tuple[Path, Run]) -> None:
     assert "HOLDS" in done.stdout
 
 
+@pytest.mark.parametrize("verb", [["audit"], ["trace", "--topic", "/wheel_command"]])
+def test_a_reader_who_stops_reading_changes_no_exit_code(made: tuple[Path, Run], verb: list[str]) -> None:
+    directory = made[0]
+    command = [sys.executable, "-m", "og_ros.cli.main", *verb, str(directory / "bag")]
+    read, write = os.pipe()
+    process = subprocess.Popen([*command, "--registry", str(directory / "registry")], stdout=write, stderr=-1)
+    os.close(write)
+    os.close(read)
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+
+
 def test_doctor_finds_keys_that_others_can_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys.save_private(keys.generate(), tmp_path / "good.pem")
     assert main(["doctor", "--keys", str(tmp_path), "--json"]) == 0
