@@ -26,6 +26,19 @@ PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 _MAX_FILE_SIZE: Final = 16_384
+# y-coordinates of Ed25519's points of small order, canonical and not (as in libsodium's ge25519_has_small_order).
+_SMALL_ORDER: Final = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
 
 
 def generate(algorithm: Algorithm = Algorithm.ES256) -> PrivateKey:
@@ -131,7 +144,16 @@ def parse_public(pem: str | bytes, name: str = "public key") -> PublicKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{name} is no public key in PEM") from error
     algorithm_of(key, name)  # type: ignore[arg-type]  # of whatever kind: that is what it checks
+    if isinstance(key, ed25519.Ed25519PublicKey) and _has_small_order(key):
+        raise KeyFileError(f"{name} is a weak Ed25519 key: one signature of it would hold for any message")
     return key  # type: ignore[return-value]
+
+
+def _has_small_order(key: ed25519.Ed25519PublicKey) -> bool:
+    """Return whether a key is one of the points whose order divides the cofactor 8, in any of their encodings."""
+    point = bytearray(key.public_bytes_raw())
+    point[31] &= 0x7F  # the sign of x, which does not matter here
+    return bytes(point) in _SMALL_ORDER
 
 
 def load_public(path: Path) -> PublicKey:

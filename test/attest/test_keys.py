@@ -179,3 +179,12 @@ def test_any_bytes_as_a_public_key_raise_only_key_file_error(data: bytes) -> Non
 
 def test_an_ed25519_key_is_named_eddsa() -> None:
     assert keys.algorithm_of(ed25519.Ed25519PrivateKey.generate()) == Algorithm.EDDSA
+
+
+@pytest.mark.parametrize("sign", [0x00, 0x80])
+@pytest.mark.parametrize("point", sorted(keys._SMALL_ORDER))
+def test_an_ed25519_key_of_small_order_is_refused(point: bytes, sign: int) -> None:
+    """Its owner could disown what it signed: a signature under it holds for many messages."""
+    weak = ed25519.Ed25519PublicKey.from_public_bytes(point[:31] + bytes([point[31] | sign]))
+    with pytest.raises(KeyFileError, match="weak Ed25519 key"):
+        keys.parse_public(keys.public_pem(weak), "theirs.pem")
