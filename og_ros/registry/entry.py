@@ -337,8 +337,10 @@ def _public_key(pem: str, what: str) -> keys.PublicKey:
     try:
         public_key = keys.parse_public(pem, f"{what}: the key")
         canonical = keys.public_pem(public_key)
-    except (KeyFileError, UnicodeEncodeError) as error:
-        raise RegistryError(f"{what}: public_key is no P-256 or Ed25519 key in PEM") from error
+    except KeyFileError as error:
+        raise RegistryError(str(error)) from error
+    except UnicodeEncodeError as error:
+        raise RegistryError(f"{what}: public_key is not ASCII text") from error
     if pem != canonical:
         raise RegistryError(f"{what}: public_key has more in it than one key in plain PEM")
     return public_key
