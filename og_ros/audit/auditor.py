@@ -14,7 +14,7 @@ from og_ros.audit.attested_topic import Message
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
 from og_ros.audit.ledger import LogView
-from og_ros.audit.levels import LevelTally, levels_of
+from og_ros.audit.levels import LevelTally
 from og_ros.audit.policy import Policy
 from og_ros.audit.records import Inference, Record
 from og_ros.audit.sessions import SessionChain, SessionChecker
@@ -94,7 +94,7 @@ class Auditor:
         self.decisions: list[Inference] = []
         self.inferences: list[Inference] = []
         self._horizon_ns = horizon_ns
-        self._joiner = Joiner(
+        self.joiner = Joiner(
             self._lost_on, recorded, self.policy.max_clock_skew_ns, None if horizon_ns is None else 30 * 10**9
         )
         self._written: dict[tuple[bytes, bytes], set[str]] = {}
@@ -103,11 +103,6 @@ class Auditor:
         self._pending: deque[Inference] = deque()
         self._joined = 0
         self._on_inference, self._on_decision, self._on_finding = on_inference, on_decision, on_finding
-
-    @property
-    def joiner(self) -> Joiner:
-        """The joiner, with the tallies of each topic."""
-        return self._joiner
 
     def feed(self, record: Record, stamp_ns: int = 0) -> Inference | None:
         """Take one record; returns the inference when it was an attestation that could be read.
@@ -130,16 +125,19 @@ class Auditor:
 
     def feed_data(self, record: Record, stamp_ns: int = 0) -> None:
         """Take a data message and hash it."""
+        self.feed_message(record.topic, self.digest_of(record.topic, record.payload), record.received_ns, stamp_ns)
+
+    def digest_of(self, topic: str, payload: bytes | memoryview) -> bytes:
+        """Return a message's digest by its topic's algorithm; empty for what is too short to be a message."""
         try:
-            found = digest(record.payload, self._joiner.algorithm_of(record.topic))
+            return digest(payload, self.joiner.algorithm_of(topic))
         except AttestationError:
-            found = b""  # too short to be a message: nothing can have attested it, which the joiner will say
-        self.feed_message(record.topic, found, record.received_ns, stamp_ns)
+            return b""  # nothing can have attested it, which the joiner will say
 
     def feed_message(self, topic: str, message_digest: bytes, received_ns: int, stamp_ns: int = 0) -> None:
         """Take a data message whose digest was computed elsewhere."""
         self._join_before(received_ns)
-        self._joiner.add_message(Message(topic, message_digest, received_ns, stamp_ns))
+        self.joiner.add_message(Message(topic, message_digest, received_ns, stamp_ns))
 
     def feed_inference(self, inference: Inference) -> None:
         """Take an attestation that was read already."""
@@ -170,7 +168,7 @@ class Auditor:
         session = (statement.key_id, statement.session)
         self._written.setdefault(session, set()).update(r.topic for r in statement.outputs)
         self.stages[statement.stage] = statement
-        self._joiner.announce(statement)
+        self.joiner.announce(statement)
         if self._horizon_ns is None:
             # A recording's attestations are read first, and joined in their turn among its messages.
             self.inferences.append(inference)
@@ -206,7 +204,7 @@ class Auditor:
     def _join(self, inference: Inference) -> None:
         statement = inference.attestation.statement
         chain = self.sessions.sessions.get((statement.key_id, statement.session))
-        self._joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
+        self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
         self._pending.append(inference)
 
     def is_decision(self, inference: Inference) -> bool:
@@ -214,16 +212,16 @@ class Auditor:
         outputs = inference.attestation.statement.outputs
         if self.policy.decisions:
             return any(reference.topic in self.policy.decisions for reference in outputs)
-        return any(not self._joiner.consumers.get(r.topic, set()) - {inference.stage} for r in outputs)
+        return any(not self.joiner.consumers.get(r.topic, set()) - {inference.stage} for r in outputs)
 
     def _settle(self, before_ns: int, final: bool) -> None:
-        self._report_all(self._joiner.settle(before_ns, final))
+        self._report_all(self.joiner.settle(before_ns, final))
         settled = []
         # A source's attestation may arrive after that of the inference that read its output.
         concluded_ns = before_ns if final else before_ns - _SOURCE_LAG_NS
         while self._pending and self._pending[0].received_ns < concluded_ns:
             settled.append(self._pending.popleft())
-        links.resolve(settled, self._joiner.is_attested)
+        links.resolve(settled, self.joiner.is_attested)
         for inference in settled:
             self._count(inference)
 
@@ -262,11 +260,6 @@ class Auditor:
                     f"{limit / 1e6:g} ms are allowed",
                 )
             )
-
-    def count_levels(self) -> None:
-        """Compute the levels of every inference that was kept (a recording), once everything else is known."""
-        for inference in self.inferences:
-            self.levels.add(inference.stage, levels_of(inference))
 
     def _is_duplicate(self, inference: Inference) -> bool:
         key = inference.attestation.digest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from og_ros.attest import Mode, Statement, verify
 from og_ros.attest.statement import NO_DIGEST
@@ -11,12 +10,6 @@ from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
 from og_ros.errors import SignatureError
 from og_ros.registry import KeyCertificate, ModelCertificate, Registry, Status
-
-_STATUS_KIND: Final = {
-    Status.NOT_YET_VALID: "not_yet_valid",
-    Status.EXPIRED: "expired",
-    Status.REVOKED: "revoked",
-}
 
 
 def check(inference: Inference, registry: Registry) -> Iterator[Finding]:
@@ -67,13 +60,7 @@ def _key(inference: Inference, statement: Statement, key: KeyCertificate) -> Ite
             "key_wrong_robot",
             f"{name} is registered for robot {key.robot} and was used by robot {statement.robot}",
         )
-    status = key.status(statement.signed_at_ns)
-    if status is not Status.VALID:
-        kind = _STATUS_KIND[status]
-        yield inference.finding(
-            f"key_{kind}",
-            f"stage {statement.stage}: {name} was {kind.replace('_', ' ')} when it signed",
-        )
+    yield from _validity(inference, "key", name, key.status(statement.signed_at_ns), "when it signed")
 
 
 def _model(inference: Inference, statement: Statement, registry: Registry) -> Iterator[Finding]:
@@ -102,21 +89,24 @@ def _model(inference: Inference, statement: Statement, registry: Registry) -> It
 
 def _certificate(inference: Inference, statement: Statement, certificate: ModelCertificate) -> Iterator[Finding]:
     name = f"model {certificate.name} {certificate.version}"
-    if certificate.stages and statement.stage not in certificate.stages:
+    if not certificate.allows_stage(statement.stage):
         yield inference.finding(
             "model_wrong_stage",
             f"{name} is certified for {', '.join(certificate.stages)} and ran in stage {statement.stage}",
         )
     status = certificate.status(statement.signed_at_ns)
-    if status is not Status.VALID:
-        kind = _STATUS_KIND[status]
-        yield inference.finding(
-            f"model_{kind}",
-            f"stage {statement.stage}: the certificate of {name} was {kind.replace('_', ' ')} when it ran",
-        )
+    yield from _validity(inference, "model", f"the certificate of {name}", status, "when it ran")
     expected = certificate.processing_digest
     if expected and expected != NO_DIGEST and expected != statement.runtime.processing_digest:
         yield inference.finding(
             "processing_not_certified",
             f"stage {statement.stage}: pre- and post-processing around {name} are not those of its certificate",
+        )
+
+
+def _validity(inference: Inference, subject: str, name: str, status: Status, when: str) -> Iterator[Finding]:
+    if status is not Status.VALID:
+        yield inference.finding(
+            f"{subject}_{status.value.replace(' ', '_')}",
+            f"stage {inference.stage}: {name} was {status.value} {when}",
         )

@@ -50,7 +50,6 @@ class Joiner:
         self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
         self.consumers: dict[str, set[str]] = defaultdict(set)
         self.algorithms: dict[str, str] = {}
-        self.start_ns: int | None = None
         self.end_ns = 0
 
     def is_attested(self, topic: str) -> bool:
@@ -69,7 +68,7 @@ class Joiner:
 
     def add_message(self, message: Message) -> None:
         """Take a message of a topic that some attestation names."""
-        self._time(message.received_ns)
+        self.end_ns = max(self.end_ns, message.received_ns)
         tally = self.tallies[message.topic]
         tally.messages += 1
         if tally.first_ns is None:
@@ -89,7 +88,7 @@ class Joiner:
 
     def add_inference(self, inference: Inference, begins_late: bool) -> None:
         """Take an attestation; `begins_late`: its session's start was not recorded."""
-        self._time(inference.received_ns)
+        self.end_ns = max(self.end_ns, inference.received_ns)
         statement = inference.attestation.statement
         self._inferences.append(inference)
         self._kept_inferences.append(inference)
@@ -294,11 +293,6 @@ class Joiner:
             and is_computable(algorithm)
             and self.algorithms.get(reference.topic) == algorithm
         )
-
-    def _time(self, received_ns: int) -> None:
-        if self.start_ns is None:
-            self.start_ns = received_ns
-        self.end_ns = max(self.end_ns, received_ns)
 
     def _forget(self, before_ns: int) -> None:
         while self._kept_messages and self._kept_messages[0].received_ns < before_ns:

@@ -27,6 +27,7 @@ class LogView:
 
     `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `fills` are
     attestations that close a gap of the recording; `outside` counts those of its sessions before or after it.
+    `trusted` says that a registry certifies the log's key: without that, nothing counts as logged.
     """
 
     origin: str
@@ -36,6 +37,7 @@ class LogView:
     leaves: dict[bytes, int]
     fills: tuple[Attestation, ...]
     outside: int
+    trusted: bool
 
 
 def read_log(
@@ -47,18 +49,9 @@ def read_log(
     """
     findings: list[Finding] = []
     with Ledger.open(directory) as ledger:
-        key = ledger.key
-        if registry is not None:
-            identity = key_id(Ed25519PublicKey.from_public_bytes(key.public_key))
-            certificate = registry.key(identity)
-            newest = ledger.latest_checkpoint()
-            at = newest.signed_ns if newest is not None else 0
-            if certificate is None or certificate.role != "log":
-                problem = f"its key {identity.hex()[:16]} is not registered"
-                findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
-            elif newest is not None and certificate.status(at) is not Status.VALID:
-                problem = f"its key was {certificate.status(at).name.lower()} at the last checkpoint"
-                findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
+        problem = _key_problem(ledger, registry) if registry is not None else ""
+        if problem:
+            findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
         try:
             report = ledger.verify()
         except LogError as error:
@@ -75,12 +68,13 @@ def read_log(
         leaves: dict[bytes, int] = {}
         fills = []
         outside = 0
+        trusted = registry is not None and not problem
         for leaf in ledger.leaves():
             try:
                 attestation = cose.decode(leaf.data)
             except AttestationError as error:
-                problem = f"leaf {leaf.index} is no attestation: {error}"
-                findings.append(Finding("log_invalid", f"log {ledger.origin}: {problem}"))
+                defect = f"leaf {leaf.index} is no attestation: {error}"
+                findings.append(Finding("log_invalid", f"log {ledger.origin}: {defect}"))
                 continue
             leaves[attestation.digest] = leaf.index
             statement = attestation.statement
@@ -89,8 +83,22 @@ def read_log(
                 fills.append(attestation)
             elif chain is not None:
                 outside += not chain.first.sequence <= statement.sequence <= chain.newest.sequence
-        view = LogView(ledger.origin, report.size, report.root.hex(), covered, leaves, tuple(fills), outside)
+        view = LogView(ledger.origin, report.size, report.root.hex(), covered, leaves, tuple(fills), outside, trusted)
     return view, findings
+
+
+def _key_problem(ledger: Ledger, registry: Registry) -> str:
+    """Return why a registry does not stand for the log's key; empty when it does."""
+    identity = key_id(Ed25519PublicKey.from_public_bytes(ledger.key.public_key))
+    certificate = registry.key(identity)
+    if certificate is None or certificate.role != "log":
+        return f"its key {identity.hex()[:16]} is not registered"
+    if certificate.origin != ledger.origin:
+        return f"its key is registered for the log {certificate.origin}"
+    newest = ledger.latest_checkpoint()
+    if newest is not None and certificate.status(newest.signed_ns) is not Status.VALID:
+        return f"its key was {certificate.status(newest.signed_ns).value} at the last checkpoint"
+    return ""
 
 
 def check_inclusion(view: LogView, inferences: Collection[Inference]) -> Iterator[Finding]:
@@ -100,7 +108,8 @@ def check_inclusion(view: LogView, inferences: Collection[Inference]) -> Iterato
     for inference in inferences:
         statement = inference.attestation.statement
         index = view.leaves.get(inference.attestation.digest)
-        inference.logged = index is not None and index < view.covered
+        if view.trusted:
+            inference.logged = index is not None and index < view.covered
         if index is not None:
             session = (statement.key_id, statement.session)
             oldest[session] = min(oldest.get(session, statement.sequence), statement.sequence)

@@ -132,6 +132,8 @@ def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None) -> list[
         notes.append(
             f"{auditor.log.outside} attestations of these sessions that the log has from before or after the recording"
         )
+    if auditor.log is not None and registry is None:
+        notes.append(f"the key of the log {auditor.log.origin}: no registry was given, so nothing counts as logged")
     named = auditor.joiner.tallies
     missing = sorted(topic for topic in named if topic not in bag.topics)
     if missing:

@@ -16,7 +16,7 @@ from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.findings import Finding
 from og_ros.audit.levels import levels_of, reaches
 from og_ros.audit.policy import Policy
-from og_ros.audit.records import Inference, Record
+from og_ros.audit.records import Inference
 from og_ros.audit.report import Report
 from og_ros.errors import AttestationError
 from og_ros.registry import Registry
@@ -71,7 +71,7 @@ def join_bag(
     total = sum(topic.count for topic in wanted.values())
     for done, record in enumerate(bag.records(wanted), 1):
         counts[record.topic] += 1
-        auditor.feed_data(record, stamp_of(record, wanted[record.topic].stamped))
+        auditor.feed_data(record, stamp_of(record.payload, wanted[record.topic].stamped))
         if progress is not None and done % _PROGRESS_STEP == 0:
             progress(done, total)
     if progress is not None:
@@ -92,12 +92,12 @@ def _named_topics(auditor: Auditor) -> set[str]:
     }
 
 
-def stamp_of(record: Record, stamped: bool) -> int:
-    """Return the header stamp of a recorded message in ns; 0 for a type without header or a malformed one."""
+def stamp_of(payload: bytes | memoryview, stamped: bool) -> int:
+    """Return the header stamp of a serialised message in ns; 0 for a type without header or a malformed one."""
     if not stamped:
         return 0
     try:
-        return CdrReader(record.payload).time()
+        return CdrReader(payload).time()
     except (AttestationError, struct.error):
         return 0
 
@@ -133,13 +133,13 @@ def _consult_log(auditor: Auditor, directory: Path) -> None:
 
 
 def _apply_policy(auditor: Auditor, policy: Policy) -> None:
-    auditor.count_levels()
     for stage in policy.required_stages:
         if stage not in auditor.stages:
             auditor.report(Finding("stage_missing", f"stage {stage} is required and attested nothing", stage=stage))
     for inference in auditor.inferences:
         minimum = policy.minimum(inference.stage)
         levels = levels_of(inference)
+        auditor.levels.add(inference.stage, levels)
         for axis, least in minimum.items():
             if not reaches(axis, levels[axis], least):
                 auditor.report(

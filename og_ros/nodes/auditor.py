@@ -22,7 +22,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest.keys import load_private
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.findings import Finding as FoundThing
@@ -202,7 +202,7 @@ class AuditorNode(Node):
         self._data[topic] = self.create_subscription(
             kind,
             topic,
-            lambda raw, t=topic, k=types[0], s=stamped: self._take_message(t, k, raw, s),
+            lambda raw, t=topic, s=stamped: self._take_message(t, raw, s),
             matching_qos(self, topic),
             raw=True,
         )
@@ -210,10 +210,9 @@ class AuditorNode(Node):
     def _take_attestation(self, topic: str, raw: bytes) -> None:
         self._queue.put(Record(topic, ATTESTATION_TYPE, raw, time.time_ns()))
 
-    def _take_message(self, topic: str, kind: str, raw: bytes, stamped: bool) -> None:
-        now_ns = time.time_ns()
-        stamp_ns = stamp_of(Record(topic, kind, raw, now_ns), stamped)
-        self._queue.put(_Message(topic, digest(raw, self._auditor.joiner.algorithm_of(topic)), now_ns, stamp_ns))
+    def _take_message(self, topic: str, raw: bytes, stamped: bool) -> None:
+        received_ns = time.time_ns()
+        self._queue.put(_Message(topic, self._auditor.digest_of(topic, raw), received_ns, stamp_of(raw, stamped)))
 
     # The worker: verify, join, log.
 

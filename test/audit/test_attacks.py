@@ -490,6 +490,30 @@ def test_log_signed_by_a_stranger_is_named(tmp_path: Path) -> None:
     run.write_bag(tmp_path / "bag")
     report = audit_bag(tmp_path / "bag", Registry.open(tmp_path / "registry"), tmp_path / "ledger")
     assert set(report.auditor.findings.counts) == {"log_key_unregistered"}
+    assert report.as_json()["levels"]["settlement"]["counts"] == {"none": 15}
+
+
+def test_log_key_of_another_log_is_named(tmp_path: Path) -> None:
+    def certify(writer: RegistryWriter, run: Run) -> None:
+        _certify(writer, run)
+        writer.certify_key(run.log_key.public_key(), role="log", origin="other/log", not_before_ns=10**9)
+
+    run = honest_run(5)
+    run.write_registry(tmp_path / "registry", certify)
+    run.write_ledger(tmp_path / "ledger")
+    run.write_bag(tmp_path / "bag")
+    report = audit_bag(tmp_path / "bag", Registry.open(tmp_path / "registry"), tmp_path / "ledger")
+    assert set(report.auditor.findings.counts) == {"log_key_unregistered"}
+
+
+def test_log_without_a_registry_counts_for_nothing(tmp_path: Path) -> None:
+    run = honest_run(5)
+    run.write_ledger(tmp_path / "ledger")
+    run.write_bag(tmp_path / "bag")
+    report = audit_bag(tmp_path / "bag", None, tmp_path / "ledger")
+    assert report.verdict is Verdict.NOT_CHECKED
+    assert report.as_json()["levels"]["settlement"]["lowest"] == "none"
+    assert any("nothing counts as logged" in note for note in report.not_checked)
 
 
 def test_tampered_log_is_named(tmp_path: Path) -> None:

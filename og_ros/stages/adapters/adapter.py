@@ -68,11 +68,6 @@ def digest_parts(adapter: Adapter) -> Iterator[bytes]:
         yield json.dumps(libraries(), sort_keys=True, separators=(",", ":")).encode()
 
 
-def no_input(name: str) -> ConfigError:
-    """Return the error of an adapter that only writes messages."""
-    return ConfigError(f"adapter {name} makes messages of outputs; it cannot feed an input")
-
-
 def no_output(name: str) -> ConfigError:
     """Return the error of an adapter that only reads messages."""
     return ConfigError(f"adapter {name} reads messages for inputs; it cannot make one of an output")
