@@ -74,9 +74,10 @@ def _show_findings(report: Report, console: Console) -> None:
     console.print("\nFindings:")
     for (kind, _), findings in list(groups.items())[:SHOWN_FINDINGS]:
         first = findings[0]
+        place = f", sequence {first.sequence}" if first.sequence is not None and "sequence" not in first.message else ""
         count = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
         mark = Text(f"  {first.severity.name.lower():<9} {kind}: ", style=_STYLE[first.severity])
-        console.print(mark.append(f"{first.message}{count}", style="default"))
+        console.print(mark.append(f"{first.message}{place}{count}", style="default"))
     counts = report.auditor.findings.counts
     if len(groups) > SHOWN_FINDINGS or sum(counts.values()) > len(report.findings):
         summary = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
