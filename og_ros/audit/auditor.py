@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +15,7 @@ from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
 from og_ros.audit.ledger import LogView
 from og_ros.audit.levels import LevelTally
+from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.records import Inference, Record
 from og_ros.audit.sessions import SessionChain, SessionChecker
@@ -69,7 +70,7 @@ class Auditor:
     Feed records in the order of arrival, call `advance` now and then (a live stream) or `finish` once (its end).
     Without a registry neither signatures nor certificates can be checked. `horizon_ns` is how long a counterpart may
     take to arrive before a record is judged; None (a recording) judges at `finish`, and keeps every inference.
-    `on_inference` and `on_decision` are called as an attestation is checked and as a decision is judged.
+    `observers` are told of every attestation that was checked, every decision that was judged, and every finding.
     """
 
     def __init__(
@@ -79,9 +80,7 @@ class Auditor:
         *,
         recorded: Callable[[str], bool],
         horizon_ns: int | None = None,
-        on_inference: Callable[[Inference], None] | None = None,
-        on_decision: Callable[[Inference], None] | None = None,
-        on_finding: Callable[[Finding], None] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.registry = registry
         self.policy = policy or Policy()
@@ -102,7 +101,7 @@ class Auditor:
         self._digests: set[bytes] = set()
         self._pending: deque[Inference] = deque()
         self._joined = 0
-        self._on_inference, self._on_decision, self._on_finding = on_inference, on_decision, on_finding
+        self._observers = tuple(observers)
 
     def feed(self, record: Record, stamp_ns: int = 0) -> Inference | None:
         """Take one record; returns the inference when it was an attestation that could be read.
@@ -174,8 +173,8 @@ class Auditor:
             self.inferences.append(inference)
         else:
             self._join(inference)
-        if self._on_inference is not None:
-            self._on_inference(inference)
+        for observer in self._observers:
+            observer.inference(inference)
 
     def advance(self, now_ns: int) -> None:
         """Judge everything whose counterparts had time to arrive (live streams)."""
@@ -192,8 +191,8 @@ class Auditor:
     def report(self, finding: Finding) -> None:
         """Take a finding."""
         self.findings.add(finding)
-        if self._on_finding is not None:
-            self._on_finding(finding)
+        for observer in self._observers:
+            observer.finding(finding)
 
     def _join_before(self, received_ns: int) -> None:
         """Join the inferences of a recording that arrived before a time."""
@@ -243,8 +242,8 @@ class Auditor:
             self._count_latency(inference, statement.start_ns + statement.duration_ns - inference.origin_ns)
         if self._horizon_ns is None:
             self.decisions.append(inference)
-        if self._on_decision is not None:
-            self._on_decision(inference)
+        for observer in self._observers:
+            observer.decision(inference)
 
     def _count_latency(self, inference: Inference, latency_ns: int) -> None:
         if abs(latency_ns) > _SAME_CLOCK_NS:

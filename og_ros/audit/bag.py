@@ -59,16 +59,19 @@ class Bag:
         """Number of messages."""
         return int(self._reader.message_count)
 
-    def records(self, topics: Collection[str] | None = None) -> Iterator[Record]:
+    def records(
+        self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[Record]:
         """Yield the messages of some topics (all by default) in the order of their arrival.
 
-        Raises BagError, naming the recording, where its bytes cannot be read.
+        From `start_ns` on and before `stop_ns`, by time of arrival, where they are given. Raises BagError, naming the
+        recording, where its bytes cannot be read.
         """
         wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
         if not wanted:
             return
         with _errors(self.path):
-            for connection, timestamp, data in self._reader.messages(connections=wanted):
+            for connection, timestamp, data in self._reader.messages(wanted, start_ns, stop_ns):
                 yield Record(connection.topic, connection.msgtype, data, timestamp)
 
 

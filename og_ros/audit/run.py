@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from og_ros.audit.auditor import Auditor
 from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.findings import Finding
 from og_ros.audit.levels import levels_of, reaches
+from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.records import Inference
 from og_ros.audit.report import Report
@@ -31,6 +32,7 @@ def audit_bag(
     ledger: Path | None = None,
     policy: Policy | None = None,
     progress: Progress | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Report:
     """Audit a recording.
 
@@ -39,7 +41,7 @@ def audit_bag(
     """
     policy = policy or Policy()
     with open_bag(path) as bag:
-        auditor = join_bag(bag, registry, policy, ledger, progress)
+        auditor = join_bag(bag, registry, policy, ledger, progress, observers)
         return Report.of(bag, auditor, registry, policy)
 
 
@@ -49,9 +51,10 @@ def join_bag(
     policy: Policy,
     ledger: Path | None = None,
     progress: Progress | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Auditor:
     """Read a recording into an auditor that is finished: everything joined and judged."""
-    auditor = Auditor(registry, policy, recorded=lambda topic: topic in bag.topics)
+    auditor = Auditor(registry, policy, recorded=lambda topic: topic in bag.topics, observers=observers)
     attestations = [t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE]
     if registry is not None and policy.registry_root is not None and not registry.pinned:
         auditor.report(

@@ -27,6 +27,7 @@ from og_ros.attest.keys import load_private
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.findings import Finding as FoundThing
 from og_ros.audit.findings import Severity
+from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.audit.records import Inference, Record
 from og_ros.audit.run import stamp_of
@@ -62,6 +63,15 @@ class _Stage:
     violations: int = 0
     period: int = 0
     durations_ms: list[float] = field(default_factory=list)
+
+
+class _Watch(Observer):
+    """Tells the node what its audit does."""
+
+    def __init__(self, node: AuditorNode) -> None:
+        self.inference = node.take_inference
+        self.decision = node.take_decision
+        self.finding = node.take_finding
 
 
 class AuditorNode(Node):
@@ -109,9 +119,7 @@ class AuditorNode(Node):
             self._policy,
             recorded=lambda topic: topic in self._data,
             horizon_ns=horizon_ns,
-            on_inference=self._on_inference,
-            on_decision=self._on_decision,
-            on_finding=self._on_finding,
+            observers=[_Watch(self)],
         )
         self._attestations: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
@@ -297,7 +305,8 @@ class AuditorNode(Node):
             Checkpoint(stamp=_wall_time(), origin=ledger.origin, size=ledger.size, root=root, note=note)
         )
 
-    def _on_inference(self, inference: Inference) -> None:
+    def take_inference(self, inference: Inference) -> None:
+        """Note an attestation that was checked."""
         if inference.signed is not False:
             self._to_log.append(inference.attestation.cose)
         with self._lock:
@@ -307,13 +316,15 @@ class AuditorNode(Node):
             stage.period += 1
             stage.durations_ms.append(inference.attestation.statement.duration_ns / 1e6)
 
-    def _on_decision(self, inference: Inference) -> None:
+    def take_decision(self, inference: Inference) -> None:
+        """Note a decision that was judged."""
         if not inference.linked:
             self._unlinked_at = time.monotonic()
         elif self._auditor.tally.latencies_ns:
             self._latencies_ms.append(self._auditor.tally.latencies_ns.pop() / 1e6)
 
-    def _on_finding(self, finding: FoundThing) -> None:
+    def take_finding(self, finding: FoundThing) -> None:
+        """Publish a finding."""
         message = Finding(
             stamp=_wall_time(),
             kind=finding.kind,
