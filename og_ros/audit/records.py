@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from og_ros.attest import Attestation
@@ -25,6 +26,9 @@ class Inference:
     `signed` is None where the signature could not be checked. `sources` holds, for each input, the inference that made
     it (None: a message that no stage attests), and `seen` whether a message with that digest was recorded. `linked`
     says that every path back from it ends in recorded sensor messages; `origin_ns` is the oldest stamp among those.
+    `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
+    `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
+    level on each axis over the whole chain, once it is resolved.
     """
 
     attestation: Attestation
@@ -38,6 +42,9 @@ class Inference:
     outputs_seen: list[bool] = field(default_factory=list)
     linked: bool = False
     origin_ns: int | None = None
+    reexecuted: bool | None = None
+    disclosed: frozenset[tuple[str, int]] = frozenset()
+    chain_levels: Mapping[str, str] | None = None
 
     @property
     def stage(self) -> str:
