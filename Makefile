@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,ros,ros-build,blake3,model-signing,training,dev
+EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg cmake/* config/* launch/* msg/*.msg)
