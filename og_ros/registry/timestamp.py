@@ -23,6 +23,12 @@ def format_time(nanoseconds: int) -> str:
     return f"{_EPOCH + datetime.timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
+def show_time(nanoseconds: int) -> str:
+    """Return a time as a sentence shows it: `format_time` without zeros at the end of the second."""
+    text = format_time(nanoseconds).rstrip("Z").rstrip("0").rstrip(".")
+    return f"{text}Z"
+
+
 def parse_time(text: str, what: str) -> int:
     """Read a time in ns since 1970; raises RegistryError, naming `what`, for anything but `format_time`'s form."""
     match = _FORM.fullmatch(text)

@@ -1,0 +1,296 @@
+"""Reasons: why an inference has a level on an axis, what evidence backs it, and what would raise it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from og_ros.attest import Disclosure, Statement
+from og_ros.audit.records import Inference
+from og_ros.registry import KeyCertificate, ModelCertificate, Registry
+from og_ros.registry.rules import Problem, model_certificate, statement_key_problems, statement_model_problems
+from og_ros.registry.timestamp import show_time
+
+
+class LogSeen(Protocol):
+    """What is told of a log: its origin, how many leaves it has and are checkpointed, whether its key is certified."""
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def covered(self) -> int: ...
+    @property
+    def trusted(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a level is what it is; `raised_by` is what would raise it, empty at the top of the axis."""
+
+    axis: str
+    level: str
+    because: str
+    evidence: tuple[str, ...]
+    raised_by: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data for JSON."""
+        return {
+            "level": self.level,
+            "because": self.because,
+            "evidence": list(self.evidence),
+            "raised_by": self.raised_by,
+        }
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks of one inference gave, as plain text and truth values, so that it can be kept and sent.
+
+    `registry`, `key`, `model` and `log` describe what was found and are empty where there was none. `traced` says where
+    each input came from, `untraced` what is missing, `hidden` which fields are not clear.
+    """
+
+    stage: str
+    sequence: int
+    mode: str
+    signed: bool | None
+    certified: bool | None
+    logged: bool | None
+    linked: bool
+    reexecuted: bool | None
+    registry: str
+    signature: str
+    key: str
+    key_problems: tuple[str, ...]
+    model: str
+    model_problems: tuple[str, ...]
+    log: str
+    log_trusted: bool
+    traced: tuple[str, ...]
+    untraced: tuple[str, ...]
+    hidden: tuple[str, ...]
+    revealed: tuple[str, ...]
+
+
+def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | None) -> Facts:
+    """Collect the facts behind an inference's levels; `log` is what was read of a log, None without one."""
+    statement = inference.attestation.statement
+    key = registry.key(statement.key_id) if registry is not None else None
+    model = model_certificate(registry, statement.model) if registry is not None else None
+    inputs = list(_inputs(inference))
+    return Facts(
+        stage=statement.stage,
+        sequence=statement.sequence,
+        mode=statement.mode_used.name.lower(),
+        signed=inference.signed,
+        certified=inference.certified,
+        logged=inference.logged,
+        linked=inference.linked,
+        reexecuted=inference.reexecuted,
+        registry=_registry(registry) if registry is not None else "",
+        signature=f"{statement.algorithm.name} signature by key {statement.key_id.hex()[:16]} "
+        f"over sequence {statement.sequence}, at {show_time(statement.signed_at_ns)}",
+        key=_key(key) if key is not None else "",
+        key_problems=_sentences(statement_key_problems, registry, inference),
+        model=_model(model) if model is not None else "",
+        model_problems=_sentences(statement_model_problems, registry, inference),
+        log=f"log {log.origin}: {log.size} leaves, {log.covered} under a signed checkpoint" if log is not None else "",
+        log_trusted=log is not None and log.trusted,
+        traced=tuple(text for traced, text in inputs if traced),
+        untraced=tuple(text for traced, text in inputs if not traced),
+        hidden=tuple(_hidden(inference, revealed=False)),
+        revealed=tuple(_hidden(inference, revealed=True)),
+    )
+
+
+def explain(axis: str, level: str, facts: Facts) -> Reason:
+    """Return why an inference with these facts has a level on an axis; the same facts give the same words."""
+    because, evidence, raised_by = _AXES[axis](level, facts)
+    return Reason(axis, level, because, tuple(text for text in evidence if text), raised_by)
+
+
+_Told = tuple[str, tuple[str, ...], str]
+_REPRODUCED: Final = (
+    "run again on the recorded inputs, the model gave these outputs, to the bit or within the tolerance"
+)
+_REFUTED: Final = "run again on the recorded inputs, the model gave other outputs"
+_REEXECUTE: Final = "run the model again on the recorded inputs: og-ros audit --reexecute"
+_NOT_READ: Final = "og_ros does not read such evidence yet"
+
+
+def _unsigned(facts: Facts, what: str) -> _Told:
+    """Tell why nothing that a record says is anybody's word."""
+    if facts.signed is None:
+        return (
+            f"no registry was given, so nobody's signature stands for {what}",
+            (),
+            "give the registry: og-ros audit --registry DIR",
+        )
+    problems = facts.key_problems or (f"{facts.signature}: does not match the statement",)
+    return f"no valid signature stands for {what}", problems, "a signature by a key that is certified for this stage"
+
+
+def _model_integrity(level: str, facts: Facts) -> _Told:
+    if level == "unknown":
+        return _unsigned(facts, "the model that is named")
+    if level == "claimed" and facts.reexecuted is False:
+        evidence = (facts.model, _REFUTED)
+        return "the model that is named did not make these outputs", evidence, "find out what made these outputs"
+    if level == "claimed":
+        remedy = "certify the model for this stage and time: og-ros registry add-model"
+        return "the stage names a model by its digest, and no certificate stands for it", facts.model_problems, remedy
+    if level == "certified":
+        because = "the registry certifies the digest that the stage signed; that this model ran is the stage's word"
+        return because, (facts.model, facts.registry), _REEXECUTE
+    if level == "re-executed":
+        because, remedy = "the certified model makes these outputs", f"a proof of the computation; {_NOT_READ}"
+        return because, (facts.model, facts.registry, _REPRODUCED), remedy
+    return "a proof of the computation was verified", (facts.model,), ""
+
+
+def _inference_authenticity(level: str, facts: Facts) -> _Told:
+    signature = (facts.signature, facts.key, facts.registry)
+    if level == "none":
+        return _unsigned(facts, "this inference")
+    if level == "observed":
+        return "a witness signed that it saw this inference", signature, "a signature by the stage that ran the model"
+    if level == "signed":
+        if facts.reexecuted is False:
+            evidence = (*signature, _REFUTED)
+            return "the stage signed a statement that its model does not bear out", evidence, "nothing: it is refuted"
+        because = "the stage signed what it says that it did; a stage that signs a lie is not found by its signature"
+        return because, signature, _REEXECUTE
+    if level == "tee":
+        return "the signing key is bound to a trusted execution environment", signature, _REEXECUTE
+    if level == "re-executed":
+        evidence = (*signature, _REPRODUCED)
+        return "these inputs give these outputs", evidence, f"a zero-knowledge proof; {_NOT_READ}"
+    return "a zero-knowledge proof of the inference was verified", signature, ""
+
+
+def _data_provenance(level: str, facts: Facts) -> _Told:
+    if level == "unlinked":
+        if facts.signed is False:
+            return "the record that names the inputs is not validly signed", facts.untraced, _unsigned(facts, "")[2]
+        remedy = "record its input topics and the attestations of the stages before it, or give the log (--ledger)"
+        evidence = facts.untraced or facts.traced
+        return "not every path back ends in a recorded sensor message", evidence, remedy
+    if level == "linked":
+        because = "every path back ends in a recorded sensor message, by digest; the sensors' messages are not signed"
+        return because, facts.traced, f"a signature at the sensor driver; {_NOT_READ}"
+    return "every path back ends in a message that its sensor signed", facts.traced, ""
+
+
+def _execution_environment(level: str, facts: Facts) -> _Told:
+    if level == "none":
+        return _unsigned(facts, "a machine")
+    if level == "software_key":
+        because = "the key is a file as far as is known: it proves no machine and no software"
+        return because, (facts.key,), f"a measured launch whose TPM vouches for the key; {_NOT_READ}"
+    if level == "measured":
+        return "a TPM vouches for the software that holds the key", (facts.key,), f"a key in a TEE; {_NOT_READ}"
+    return "the key is bound to a trusted execution environment", (facts.key,), ""
+
+
+def _settlement(level: str, facts: Facts) -> _Told:
+    checkpoint = f"a witness's cosignature on a checkpoint that covers it; {_NOT_READ}"
+    if level == "logged":
+        return "it is a leaf of the log, under a checkpoint that the robot's log key signed", (facts.log,), checkpoint
+    if level != "none":
+        return f"the checkpoint over it is {level}", (facts.log,), "" if level == "final" else "a later state of it"
+    if not facts.log:
+        return "no log was read", (), "give the log: og-ros audit --ledger DIR"
+    if not facts.log_trusted:
+        remedy = "certify the log's key: og-ros keys certify --role log"
+        return "no registry stands for the key of the log, so it is nobody's word", (facts.log,), remedy
+    remedy = "let the auditor log it and sign a checkpoint over it"
+    return "it is not a leaf of the log under a checkpoint", (facts.log,), remedy
+
+
+def _disclosure(level: str, facts: Facts) -> _Told:
+    if level == "absent":
+        return "a field has neither data nor digest, so nothing can be joined to it", facts.hidden, "attest its digest"
+    if level == "committed":
+        because = "a field shows a salted digest only: fixed, but not to be seen"
+        return because, facts.hidden, "a disclosure of data and salt, by whoever holds the sealed file"
+    because = "the digests of all inputs and outputs are those of the messages themselves"
+    return because, facts.revealed, ""
+
+
+_AXES: Final[dict[str, Callable[[str, Facts], _Told]]] = {
+    "model_integrity": _model_integrity,
+    "inference_authenticity": _inference_authenticity,
+    "data_provenance": _data_provenance,
+    "execution_environment": _execution_environment,
+    "settlement": _settlement,
+    "disclosure": _disclosure,
+}
+
+
+_Rule = Callable[[Registry, Statement], tuple[Problem, ...]]
+
+
+def _sentences(rule: _Rule, registry: Registry | None, inference: Inference) -> tuple[str, ...]:
+    if registry is None:
+        return ()
+    return tuple(problem.sentence for problem in rule(registry, inference.attestation.statement))
+
+
+def _registry(registry: Registry) -> str:
+    pinned = "whose root was pinned" if registry.pinned else "whose root nobody pinned"
+    return f"registry {registry.name}, number {registry.number}, {pinned}: {registry.fingerprint}"
+
+
+def _key(key: KeyCertificate) -> str:
+    owner = f"for stage {key.stage} of robot {key.robot}" if key.role == "stage" else f"for the role {key.role}"
+    vendor = f", vendor {key.vendor}" if key.vendor else ""
+    return f"key {key.key_id.hex()[:16]}, certified by {key.certifier} {owner}{vendor}, {_valid(key)}"
+
+
+def _model(model: ModelCertificate) -> str:
+    where = f"for {', '.join(model.stages)}" if model.stages else "for any stage"
+    name = f"model {model.name}@{model.version} ({model.digest.hex()[:16]})"
+    return f"{name}, certified by {model.certifier} {where}, {_valid(model)}"
+
+
+def _valid(certificate: KeyCertificate | ModelCertificate) -> str:
+    text = f"valid from {show_time(certificate.not_before_ns)}"
+    if certificate.not_after_ns is not None:
+        text += f" to {show_time(certificate.not_after_ns)}"
+    if certificate.revoked_at_ns is not None:
+        text += f", revoked from {show_time(certificate.revoked_at_ns)}"
+    return text
+
+
+def _inputs(inference: Inference) -> Iterator[tuple[bool, str]]:
+    """Yield for each input whether it is traced, and where it came from or what is missing."""
+    statement = inference.attestation.statement
+    if len(inference.sources) != len(statement.inputs) or len(inference.seen) != len(statement.inputs):
+        yield False, "its inputs were not joined with the recording"
+        return
+    for reference, source, seen in zip(statement.inputs, inference.sources, inference.seen, strict=True):
+        if source is not None:
+            traced = source.linked or inference.linked
+            rest = "" if traced else ", itself not traced"
+            yield traced, f"{reference.topic}: output of stage {source.stage}, sequence {source.sequence}{rest}"
+        elif seen:
+            rest = "" if inference.linked else "; if a stage attests this topic, that attestation is missing"
+            yield True, f"{reference.topic}: recorded, and no attestation found that gave it{rest}"
+        else:
+            yield False, f"{reference.topic}: no recorded message has its digest, and no attestation gave it"
+
+
+def _hidden(inference: Inference, *, revealed: bool) -> Iterator[str]:
+    statement = inference.attestation.statement
+    for side, references in (("inputs", statement.inputs), ("outputs", statement.outputs)):
+        for index, reference in enumerate(references):
+            if reference.disclosure is Disclosure.CLEAR:
+                continue
+            shown = reference.disclosure is Disclosure.COMMITTED and (side, index) in inference.disclosed
+            if shown == revealed:
+                how = "committed, and revealed" if shown else reference.disclosure.name.lower()
+                yield f"{side}[{index}] on {reference.topic}: {how}"

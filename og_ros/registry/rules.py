@@ -1,0 +1,114 @@
+"""What a registry says against a key or a model in use: one set of rules for a stage's start, an audit and a gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from og_ros.attest.statement import ModelReference, Statement
+from og_ros.registry.certificate import KeyCertificate, ModelCertificate, Status
+from og_ros.registry.registry import Registry
+from og_ros.registry.timestamp import show_time
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a key or a model may not be used: the kind of the finding, one sentence, and what the owner can do."""
+
+    kind: str
+    sentence: str
+    remedy: str = ""
+
+
+_REMEDY: Final = {
+    Status.NOT_YET_VALID: "wait, or certify it from an earlier time",
+    Status.EXPIRED: "certify it anew",
+    Status.REVOKED: "use another",
+}
+
+
+def key_problems(registry: Registry, key_id: bytes, *, robot: str, stage: str, at_ns: int) -> tuple[Problem, ...]:
+    """Return why a key may not sign for a stage of a robot at a time (ns since 1970); empty when it may."""
+    name = f"key {key_id.hex()[:16]}"
+    key = registry.key(key_id)
+    if key is None:
+        remedy = f"certify it for stage {stage} (og-ros keys certify)"
+        return (Problem("unregistered_key", f"{name} is not in the registry", remedy),)
+    found = []
+    if key.role != "stage":
+        sentence = f"{name} is certified for the role {key.role}, not for stage {stage} of robot {robot}"
+        found.append(Problem("key_wrong_stage", sentence, "use the stage's own key"))
+    else:
+        owner = f"stage {key.stage} of robot {key.robot}"
+        sentence = f"{name} is certified for {owner}, not for stage {stage} of robot {robot}"
+        if key.stage != stage:
+            found.append(Problem("key_wrong_stage", sentence, "use the stage's own key"))
+        if key.robot != robot:
+            found.append(Problem("key_wrong_robot", sentence, "use the robot's own key"))
+    return (*found, *_validity("key", f"the certificate of {name}", key, at_ns))
+
+
+def model_problems(
+    registry: Registry, model: ModelReference, *, stage: str, processing_digest: bytes, at_ns: int
+) -> tuple[Problem, ...]:
+    """Return why a model may not run in a stage with its pre- and post-processing at a time; empty when it may."""
+    name = f"model {model.name}@{model.version} ({model.digest.hex()[:16]})"
+    known = registry.models_with(model.digest)
+    if not known:
+        sentence = f"{name} is not in the registry: its bytes were never certified"
+        return (Problem("model_not_certified", sentence, "certify it (og-ros registry add-model)"),)
+    certificate = model_certificate(registry, model)
+    if certificate is None:
+        names = ", ".join(f"{c.name}@{c.version}" for c in known)
+        sentence = f"{name} is certified as {names}"
+        return (Problem("model_misnamed", sentence, "set model.name and model.version so"),)
+    found = []
+    if not certificate.allows_stage(stage):
+        sentence = f"{name} is certified for {', '.join(certificate.stages)}, not for stage {stage}"
+        found.append(Problem("model_wrong_stage", sentence, "certify it for that stage"))
+    found += _validity("model", f"the certificate of {name}", certificate, at_ns)
+    if certificate.processing_digest not in (None, processing_digest):
+        sentence = f"{name} is certified with other pre- or post-processing than ran around it in stage {stage}"
+        found.append(Problem("processing_not_certified", sentence, "use the certified one, or certify this one"))
+    return tuple(found)
+
+
+def statement_key_problems(registry: Registry, statement: Statement) -> tuple[Problem, ...]:
+    """Return why the key that signed a statement might not, at the time that the statement gives."""
+    return key_problems(
+        registry, statement.key_id, robot=statement.robot, stage=statement.stage, at_ns=statement.signed_at_ns
+    )
+
+
+def statement_model_problems(registry: Registry, statement: Statement) -> tuple[Problem, ...]:
+    """Return why the model that a statement names might not run so, at the time that the statement gives."""
+    return model_problems(
+        registry,
+        statement.model,
+        stage=statement.stage,
+        processing_digest=statement.runtime.processing_digest,
+        at_ns=statement.signed_at_ns,
+    )
+
+
+def model_certificate(registry: Registry, model: ModelReference) -> ModelCertificate | None:
+    """Return the certificate of a model under the very name, version and digest that a record gives; None if none."""
+    certificate = registry.model(model.name, model.version)
+    return certificate if certificate is not None and certificate.digest == model.digest else None
+
+
+def _validity(subject: str, name: str, certificate: KeyCertificate | ModelCertificate, at_ns: int) -> list[Problem]:
+    status = certificate.status(at_ns)
+    if status is Status.VALID:
+        return []
+    use = f"its use at {show_time(at_ns)}"
+    if status is Status.NOT_YET_VALID:
+        sentence = f"{name} is not yet valid: it begins at {show_time(certificate.not_before_ns)}, after {use}"
+    elif status is Status.EXPIRED:
+        assert certificate.not_after_ns is not None
+        sentence = f"{name} expired at {show_time(certificate.not_after_ns)}, before {use}"
+    else:
+        assert certificate.revoked_at_ns is not None
+        reason = f" ({certificate.revocation_reason})" if certificate.revocation_reason else ""
+        sentence = f"{name} was revoked from {show_time(certificate.revoked_at_ns)} on{reason}; {use} is later"
+    return [Problem(f"{subject}_{status.value.replace(' ', '_')}", sentence, _REMEDY[status])]
