@@ -19,6 +19,14 @@ class SignatureError(AttestationError):
     """A signature that does not verify; the message says why."""
 
 
+class SealError(AttestationError):
+    """Sealed data that was altered, or that the key at hand does not open; the message says which."""
+
+
+class DisclosureError(OgError):
+    """A side file or a disclosure file that cannot be read; the message names the file."""
+
+
 class RegistryError(OgError):
     """A registry that is missing, malformed, or whose signatures do not hold."""
 
@@ -29,6 +37,14 @@ class LogError(OgError):
 
 class BagError(OgError):
     """A recording that cannot be read; the message names the file."""
+
+
+class ReportError(OgError):
+    """A saved audit report, or a summary of one, that cannot be read or is malformed; the message names the field."""
+
+
+class SummaryRejected(ReportError):
+    """A verification summary that reads well and does not hold: its signature, its signer, or what it is held against."""
 
 
 class PolicyError(OgError):

@@ -20,9 +20,10 @@ from og_ros.cli.main import VERBS, build_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ROOT / "docs" / "reference"
-# In the order in which one reads them: the record first, then its parts, then what the auditor says.
+# In the order in which one reads them: the record first, its parts, what the auditor says, then sealed recordings.
 MESSAGES: Final = (
     "Attestation", "ModelReference", "Runtime", "DataReference", "ChainStatus", "StageStatus", "Finding", "Checkpoint",
+    "SealedMessage", "Seal", "WrappedKey", "TopicDefinition",
 )  # fmt: skip
 _PART: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FIELD: Final = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?P<value>\s*=\s*\S+)?\s*(#\s*(?P<comment>.*))?$")

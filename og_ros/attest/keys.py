@@ -69,11 +69,15 @@ def key_id(key: PublicKey) -> bytes:
 
 
 def save_private(key: PrivateKey, path: Path) -> None:
-    """Write a private key as PKCS#8 PEM with mode 0600, durably; an existing file raises KeyFileError.
+    """Write a private key as PKCS#8 PEM; as `write_owner_only`."""
+    write_owner_only(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), path)
+
+
+def write_owner_only(data: bytes, path: Path) -> None:
+    """Write a new file with mode 0600, durably; raises KeyFileError, also when the file exists.
 
     Where the writing fails, such as on a full disk, no part of a file is left.
     """
-    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -102,18 +106,24 @@ def load_private(path: Path) -> PrivateKey:
     Raises KeyFileError when the file is missing, readable or writable by group or others, owned by another user
     (other than root), or holds no P-256 or Ed25519 key.
     """
-    data, status = _read(path)
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise KeyFileError(f"{path} has mode {mode:04o}, so others can use the key: chmod 600 {path}")
-    if status.st_uid not in (0, os.geteuid()):
-        raise KeyFileError(f"{path} belongs to user {status.st_uid}; a key must belong to the user that signs with it")
+    data = read_owner_only(path)
     try:
         key = load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyFileError(f"{path} holds no private key in unencrypted PEM") from error
     algorithm_of(key, str(path))  # type: ignore[arg-type]  # of whatever kind: that is what it checks
     return key  # type: ignore[return-value]
+
+
+def read_owner_only(path: Path) -> bytes:
+    """Read a small file that only its owner may read; raises KeyFileError as `load_private` does."""
+    data, status = _read(path)
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise KeyFileError(f"{path} has mode {mode:04o}, so others can use the key: chmod 600 {path}")
+    if status.st_uid not in (0, os.geteuid()):
+        raise KeyFileError(f"{path} belongs to user {status.st_uid}; a key must belong to the user that signs with it")
+    return data
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:

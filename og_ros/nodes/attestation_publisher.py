@@ -6,13 +6,16 @@ import queue
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from og_ros.attest import Clock, DataReference, Session, decode_attestation, digest, encode_attestation
+from og_ros.attest import Clock, DataReference, Disclosure, Session, decode_attestation, digest, encode_attestation
+from og_ros.attest.commitment import conceal, salt_of
 from og_ros.attest.digest import covered_size
+from og_ros.attest.side_file import SideRecord
+from og_ros.attest.statement import NO_DIGEST, Attestation
 from og_ros.errors import AttestationError
 
 # Below this size, handing a message to the hashing thread costs more than hashing it.
@@ -21,24 +24,38 @@ UPSTREAM_MEMORY: Final = 4096
 
 
 class Message:
-    """A message that was read or written: its bytes, when it was taken, and, once somebody needs it, its digest."""
+    """A message that was read or written: its bytes, when it was taken, and, once somebody needs it, its digest.
 
-    __slots__ = ("_digest", "_future", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type")
+    `disclosure` is how an attestation is to name it.
+    """
 
-    def __init__(self, topic: str, type: str, payload: bytes, stamp_ns: int = 0, sample: Any = None) -> None:
+    __slots__ = ("_digest", "_future", "disclosure", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type")
+
+    def __init__(
+        self,
+        topic: str,
+        type: str,
+        payload: bytes,
+        stamp_ns: int = 0,
+        sample: Any = None,
+        disclosure: Disclosure = Disclosure.CLEAR,
+    ) -> None:
         self.topic, self.type, self.payload, self.stamp_ns = topic, type, payload, stamp_ns
-        self.sample = sample
+        self.sample, self.disclosure = sample, disclosure
         self.taken_ns = time.monotonic_ns()
         self._digest: bytes | None = None
         self._future: Future[bytes] | None = None
 
     def hash_beside(self, pool: ThreadPoolExecutor) -> None:
         """Begin to hash a large message on another thread; hashlib releases the GIL."""
-        if self._digest is None and self._future is None and len(self.payload) >= HASH_BESIDE_BYTES:
+        needed = self._digest is None and self._future is None and self.disclosure != Disclosure.ABSENT
+        if needed and len(self.payload) >= HASH_BESIDE_BYTES:
             self._future = pool.submit(digest, self.payload)
 
     def reference(self, attestation: bytes = b"") -> DataReference:
-        """Return the message's reference; waits for its digest."""
+        """Return the message's reference in clear (without a digest where it is to be absent); waits for its digest."""
+        if self.disclosure == Disclosure.ABSENT:
+            self._digest = NO_DIGEST
         if self._digest is None:
             self._digest = self._future.result() if self._future is not None else digest(self.payload)
             self._future = None
@@ -58,6 +75,14 @@ class Inference:
     duration_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Disclosing:
+    """What a stage needs to commit to messages: the robot's secret, and who keeps what was committed to, if anyone."""
+
+    secret: bytes
+    keep: Callable[[SideRecord], None] | None = None
+
+
 class AttestationPublisher:
     """A queue, and a thread that signs what is in it.
 
@@ -70,12 +95,17 @@ class AttestationPublisher:
         publish: Callable[[bytes], None],
         report: Callable[[str, Exception], None],
         capacity: int,
+        disclosing: Disclosing | None = None,
     ) -> None:
-        """`publish` gets serialised attestations; `report` gets a kind of failure and the error. Both on the thread."""
+        """`publish` gets serialised attestations; `report` gets a kind of failure and the error. Both on the thread.
+
+        Without `disclosing` no message can be committed to.
+        """
         self.session = session
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self.published = 0
         self._publish, self._report = publish, report
+        self._disclosing = disclosing
         self._queue: queue.Queue[Inference | None] = queue.Queue(maxsize=capacity)
         self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
         self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
@@ -125,14 +155,14 @@ class AttestationPublisher:
         self._read_arrived()
         inputs = []
         for message in inference.inputs:
-            reference = message.reference()
+            reference = self._shown(message)
             source, at = self._upstream.get((message.topic, reference.digest), (b"", 0))
             # An output leaves its stage before its attestation. One that was here before the message belongs to an
             # earlier message of the same bytes.
-            inputs.append(message.reference(source) if source and at >= message.taken_ns else reference)
+            inputs.append(replace(reference, attestation=source) if source and at >= message.taken_ns else reference)
         attestation = self.session.attest(
             inputs,
-            [message.reference() for message in inference.outputs],
+            [self._shown(message) for message in inference.outputs],
             start_ns=inference.start_ns,
             clock=inference.clock,
             start_monotonic_ns=inference.start_monotonic_ns,
@@ -140,6 +170,32 @@ class AttestationPublisher:
         )
         self._publish(encode_attestation(attestation))
         self.published += 1
+        if self._disclosing is not None and self._disclosing.keep is not None:
+            self._keep(attestation, "input", inference.inputs, self._disclosing.keep)
+            self._keep(attestation, "output", inference.outputs, self._disclosing.keep)
+
+    def _shown(self, message: Message) -> DataReference:
+        """Return a message's reference as the attestation shows it."""
+        secret = self._disclosing.secret if self._disclosing is not None else b""
+        return conceal(message.reference(), message.disclosure, secret)
+
+    def _keep(
+        self, attestation: Attestation, side: str, messages: Sequence[Message], keep: Callable[[SideRecord], None]
+    ) -> None:
+        """Hand over what an attestation commits to, so that it can be revealed."""
+        statement = attestation.statement
+        references = statement.inputs if side == "input" else statement.outputs
+        for index, (message, shown) in enumerate(zip(messages, references, strict=True)):
+            if message.disclosure != Disclosure.COMMITTED or self._disclosing is None:
+                continue
+            digest, algorithm = message.reference().digest, shown.digest_algorithm
+            salt = salt_of(self._disclosing.secret, digest, algorithm)
+            keep(
+                SideRecord(
+                    attestation.digest, side, index, shown.topic, shown.type, shown.stamp_ns, statement.signed_at_ns,
+                    algorithm, salt, shown.digest, message.payload,
+                )
+            )  # fmt: skip
 
     def _read_arrived(self) -> None:
         while self._arrived:
@@ -150,7 +206,7 @@ class AttestationPublisher:
                 self._report(f"attestation of {topic}", error)
                 continue
             for output in attestation.statement.outputs:
-                if output.topic == topic:
+                if output.topic == topic and output.disclosure != Disclosure.ABSENT:
                     self._upstream[topic, output.digest] = (attestation.digest, at)
                     self._upstream.move_to_end((topic, output.digest))
         while len(self._upstream) > UPSTREAM_MEMORY:

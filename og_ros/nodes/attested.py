@@ -32,7 +32,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
@@ -42,9 +42,10 @@ from typing import Any, Final, TypeVar
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
-from og_ros.attest import Clock, ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
 from og_ros.errors import AttestationError, ConfigError, ModelError
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
+from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class, wait_until_heard
 from og_ros.registry import Registry
@@ -110,6 +111,11 @@ class Attestor:
         registry: str | Path | None = None,
         registry_root: str | None = None,
         queue: int = 256,
+        disclosure: Mapping[str, Disclosure] | None = None,
+        disclosure_key: str | Path | None = None,
+        disclosure_directory: str | Path | None = None,
+        disclosure_recipients: Sequence[str | Path] = (),
+        disclosure_limit_mb: int = 1024,
     ) -> None:
         """Begin a session.
 
@@ -125,8 +131,11 @@ class Attestor:
             attestation_topic: none: `<topic of the first attested publisher>/attestation`.
             registry, registry_root: when given, model and key must be certified there.
             queue: inferences that may wait for their signature; then `publish`'s callback waits.
+            disclosure: topics that attestations are not to name by their digest, such as {"/image": COMMITTED}.
+            disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
+                og_ros.stages.pipeline.StageConfig.
 
-        Raises KeyFileError, ModelError, RegistryError or ConfigError.
+        Raises KeyFileError, ModelError, RegistryError, DisclosureError or ConfigError.
         """
         if (model is None) == (model_digest is None):
             raise ConfigError("Attestor needs either model (a file) or model_digest (32 bytes)")
@@ -161,7 +170,20 @@ class Attestor:
         session = Session(robot=robot, stage=stage, node=name, model=reference, runtime=runtime, signer=signer)
         self._topic = attestation_topic
         self._publisher: Any = None
-        self._attestations = AttestationPublisher(session, self._send, self.faults.report, queue)
+        self._hidden = {node.resolve_topic_name(topic): mode for topic, mode in (disclosure or {}).items()}
+        if Disclosure.COMMITTED in self._hidden.values() and disclosure_key is None:
+            raise ConfigError("disclosure_key is missing: the robot's disclosure secret, for the committed topics")
+        self._disclosure = SessionDisclosure(
+            session,
+            self.faults.report,
+            key=Path(disclosure_key) if disclosure_key is not None else None,
+            directory=Path(disclosure_directory) if disclosure_directory is not None else None,
+            recipients=[Path(path) for path in disclosure_recipients],
+            limit_mb=disclosure_limit_mb,
+        )
+        self._attestations = AttestationPublisher(
+            session, self._send, self.faults.report, queue, self._disclosure.rules
+        )
         self._remembered: dict[str, deque[tuple[Any, Message]]] = {}
         self._lock = threading.Lock()
         self._current: ContextVar[Run | None] = ContextVar("run", default=None)
@@ -230,7 +252,8 @@ class Attestor:
         if has_header(kind):
             stamped = deserialize_message(payload, kind) if isinstance(message, bytes) else message
             stamp = stamped.header.stamp.sec * 10**9 + stamped.header.stamp.nanosec
-        found = Message(topic, name, payload, max(stamp, 0))
+        disclosure = self._hidden.get(topic, Disclosure.CLEAR)
+        found = Message(topic, name, payload, max(stamp, 0), disclosure=disclosure)
         found.hash_beside(self._attestations.pool)
         return found
 
@@ -241,6 +264,7 @@ class Attestor:
     def close(self) -> None:
         """Publish every attestation that is due, and end the session; waits shortly until subscribers have them."""
         self._attestations.close()
+        self._disclosure.close()
         if self._publisher is not None and self._node.context.ok():
             wait_until_heard([self._publisher])
 

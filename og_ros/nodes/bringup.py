@@ -61,7 +61,8 @@ class AuditorSection:
 class RecorderSection:
     """Section `recorder` of a pipeline file: parameters of the recorder node, which describes them.
 
-    Without topics it records what the pipeline reads, publishes and attests, and what the auditor says of it.
+    Without topics it records what the pipeline reads, publishes and attests, and what the auditor says of it. Where it
+    seals, topics that stages commit to are committed, with the stages' disclosure_key, unless it says otherwise.
     """
 
     output: Path
@@ -72,6 +73,10 @@ class RecorderSection:
     memory_mb: int | None = None
     flush_period: float | None = None
     discovery_period: float | None = None
+    seal: tuple[Path, ...] | None = None
+    seal_period: float | None = None
+    committed: tuple[str, ...] | None = None
+    disclosure_key: Path | None = None
 
 
 def describe_nodes(
@@ -121,7 +126,8 @@ def _nodes(
     if record:
         output = build(RecorderSection, pipeline.sections.get(RECORDER, {}), RECORDER)
         # By wall time, as it stamps: with simulated time it would not look around before /clock runs.
-        parameters = {"topics": _recorded(pipeline), **_given(output, base), "use_sim_time": False}
+        committed = _committed(pipeline) if output.seal else {}
+        parameters = {"topics": _recorded(pipeline), **committed, **_given(output, base), "use_sim_time": False}
         nodes.append(NodeDescription(RECORDER, RECORDER, parameters))
     for name, stage in pipeline.stages.items():
         parameters = {**to_parameters(stage), "autostart": autostart, **common}
@@ -154,6 +160,19 @@ def _recorded(pipeline: Pipeline) -> list[str]:
     return [f"{topic}:{kind}" for topic, kind in topics.items()]
 
 
+def _committed(pipeline: Pipeline) -> dict[str, Parameter]:
+    """Return what a sealing recorder must know of commitments, so that it does not show the digests behind them."""
+    topics, keys = [], []
+    for stage in pipeline.stages.values():
+        ports = (*stage.inputs.values(), *stage.outputs.values())
+        found = [port.topic for port in ports if port.disclosure == "committed"]
+        topics += found
+        keys += [str(stage.disclosure_key)] if found else []
+    if len(set(keys)) > 1:
+        raise ConfigError("recorder.disclosure_key is missing: the stages have several")
+    return {"committed": list(dict.fromkeys(topics)), "disclosure_key": keys[0]} if topics else {}
+
+
 def _given(section: AuditorSection | RecorderSection, base: Path) -> dict[str, Parameter]:
     """Return the fields that a section sets, as ROS parameters."""
     given: dict[str, Parameter] = {}
@@ -162,7 +181,8 @@ def _given(section: AuditorSection | RecorderSection, base: Path) -> dict[str, P
         if isinstance(value, Path):
             given[field.name] = str(base / value)
         elif isinstance(value, tuple):
-            given[field.name] = list(value) or [""]  # ROS has no empty list of texts
+            texts = [str(base / item) if isinstance(item, Path) else item for item in value]
+            given[field.name] = texts or [""]  # ROS has no empty list of texts
         elif value is not None:
             given[field.name] = value
     return given

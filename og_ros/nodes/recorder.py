@@ -18,12 +18,16 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
+from og_ros.attest.commitment import load_secret
+from og_ros.attest.content_key import PERIOD_S, load_recipients
+from og_ros.attest.sealing import Sealer
 from og_ros.errors import BagError, ConfigError
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.interface_definition import interface_definition
 from og_ros.nodes.process import run_node
 from og_ros.nodes.recording import RecordedTopic, Recording
-from og_ros.nodes.topics import matching_qos, message_class
+from og_ros.nodes.recording_seal import RecordingSeal
+from og_ros.nodes.topics import has_header, matching_qos, message_class
 
 # Messages that may wait in the middleware for this node. Attestations come 1000 deep from their publisher.
 DEPTH: Final = 1000
@@ -36,6 +40,10 @@ _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "memory_mb": (256, "messages that wait for the disk take at most so much memory, MB; what is more is dropped"),
     "flush_period": (1.0, "s after which a message is safe from a crash"),
     "discovery_period": (0.25, "s between looks for new topics"),
+    "seal": (Parameter.Type.STRING_ARRAY, "public keys (PEM, P-256) of those who may open the recording; none: clear"),
+    "seal_period": (PERIOD_S, "s after which a sealed recording gets a new content key"),
+    "committed": (Parameter.Type.STRING_ARRAY, "topics that stages commit to: sealed with the commitment to each"),
+    "disclosure_key": ("", "file of the robot's disclosure secret, for those topics"),
 }
 
 
@@ -62,6 +70,7 @@ class Recorder(Node):
         compression = self._value("compression")
         if compression not in ("none", "zstd"):
             raise ConfigError(f"compression is {compression!r}; it must be none or zstd")
+        seal = self._make_seal()
         self._subscriptions_by_topic: dict[str, Any] = {}
         self._skipped: set[str] = set()
         self._heard: set[str] = set()
@@ -70,13 +79,14 @@ class Recorder(Node):
             compression=compression,
             max_bytes=int(self._value("memory_mb")) * 2**20,
             flush_s=float(self._value("flush_period")),
+            seal=seal,
         )
         self._discover()
         wall = Clock(clock_type=ClockType.STEADY_TIME)  # not the node's: simulated time may stand still
         self.create_timer(max(0.01, float(self._value("discovery_period"))), self._discover, clock=wall)
         if self._value("duration") > 0:
             self.create_timer(float(self._value("duration")), self._finish, clock=wall)
-        self.get_logger().info(f"recording to {self.recording.path}")
+        self.get_logger().info(f"recording to {self.recording.path}" + (", sealed" if seal is not None else ""))
 
     def close(self) -> None:
         """Finish the recording; says what was written, dropped and lost. Sets exit_code 1 when the disk failed."""
@@ -102,12 +112,30 @@ class Recorder(Node):
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
 
+    def _texts(self, name: str) -> list[str]:
+        return [text for text in self.get_parameter_or(name).value or [] if text]  # ROS has no empty list of texts
+
+    def _make_seal(self) -> RecordingSeal | None:
+        recipients, committed = self._texts("seal"), self._texts("committed")
+        if not recipients:
+            if committed:
+                raise ConfigError("committed topics are recorded in clear without seal: give the recipients' keys")
+            return None
+        secrets = {}
+        if committed:
+            if not self._value("disclosure_key"):
+                raise ConfigError("disclosure_key is missing: the robot's disclosure secret, for the committed topics")
+            secret = load_secret(Path(self._value("disclosure_key")))
+            secrets = {self.resolve_topic_name(topic): secret for topic in committed}
+        if not self._value("seal_period") > 0:
+            raise ConfigError("seal_period must be above 0 s")
+        return RecordingSeal(Sealer(load_recipients(map(Path, recipients)), self._value("seal_period")), secrets)
+
     def _parse_topics(self) -> dict[str, str]:
-        given = self.get_parameter_or("topics").value or []
         found = {}
-        for item in given:
+        for item in self._texts("topics"):
             topic, _, kind = item.partition(":")
-            if not topic:  # ROS has no empty list of texts
+            if not topic:
                 continue
             if kind:
                 message_class(kind)
@@ -134,7 +162,10 @@ class Recorder(Node):
         profiles = tuple(_stored(p) for p in publishers)
         if known is None or (profiles and set(profiles) != set(known.qos)):
             definition = interface_definition(kind)
-            self.recording.set_topic(RecordedTopic(topic, kind, definition.text, definition.type_hash, profiles))
+            stamped = has_header(message_class(kind))
+            self.recording.set_topic(
+                RecordedTopic(topic, kind, definition.text, definition.type_hash, profiles, stamped)
+            )
         qos = matching_qos(self, topic, DEPTH)
         present = self._subscriptions_by_topic.get(topic)
         if present is not None and (not publishers or _same(present.qos_profile, qos)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
@@ -10,27 +11,36 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from og_ros.errors import BagError
+from og_ros.attest.sealed_wire import SEAL_TOPIC
+from og_ros.errors import AttestationError, BagError
+
+if TYPE_CHECKING:
+    from og_ros.nodes.recording_seal import RecordingSeal
 
 VERSION: Final = 8  # the format of rosbag2 in Iron and Jazzy
 DROPPED_KEY: Final = "og_ros.dropped"
+SEALS_KEY: Final = "og_ros.seals"
 
 
 @dataclass(frozen=True)
 class RecordedTopic:
-    """What a recording says of a topic: name, full type name, definition, type hash, offered QoS."""
+    """What a recording says of a topic: name, full type name, definition, type hash, offered QoS.
+
+    `stamped`: its messages begin with a std_msgs/Header.
+    """
 
     name: str
     type: str
     definition: str
     type_hash: str
     qos: tuple[Qos, ...] = ()
+    stamped: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,8 @@ class Recording:
     `write` only queues, so it can be called from a callback. A thread writes chunks, and once in `flush_s` closes the
     chunk at hand and syncs the file: after a crash of the process or the power, everything older is in the file (see
     og_ros.nodes.recovery). When more than `max_bytes` wait for a slow disk, messages are dropped and counted; the
-    counts are stored in metadata.yaml (custom_data, "og_ros.dropped").
+    counts are stored in metadata.yaml (custom_data, "og_ros.dropped"). With a `seal`, that thread encrypts messages as
+    it writes them; the wrapped keys are stored in metadata.yaml too ("og_ros.seals").
     """
 
     def __init__(
@@ -57,11 +68,14 @@ class Recording:
         compression: Literal["none", "zstd"] = "none",
         max_bytes: int = 256 * 2**20,
         flush_s: float = 1.0,
+        seal: RecordingSeal | None = None,
     ) -> None:
         """Make the directory `path`; raises BagError when it exists or cannot be made."""
         self.path = path
         self.error: BagError | None = None
         self._max_bytes, self._flush_s = max_bytes, flush_s
+        self._seal = seal
+        self._seals: list[bytes] = []
         self._topics: dict[str, RecordedTopic] = {}
         self._connections: dict[str, Connection] = {}
         self._messages: Counter[str] = Counter()
@@ -124,8 +138,7 @@ class Recording:
                     batch, self._queue = self._queue, deque()
                     closing = self._closing
                 for topic, timestamp, payload in batch:
-                    self._writer.write(self._connection(topic), timestamp, payload)
-                    self._messages[topic] += 1
+                    self._store(self._topics[topic], timestamp, payload)
                 with self._changed:
                     self._waiting_bytes -= sum(len(payload) for _, _, payload in batch)
                 if closing and not batch:
@@ -133,8 +146,11 @@ class Recording:
                 if time.monotonic() - synced >= self._flush_s:
                     self._sync()
                     synced = time.monotonic()
-            for topic in list(self._topics):
-                self._connection(topic)
+            for known in list(self._topics.values()):
+                self._announce(known)
+            if self._seal is not None:
+                seals = [base64.b64encode(payload).decode() for payload in self._seals]
+                self._writer.set_custom_data(SEALS_KEY, json.dumps(seals))
             self._writer.set_custom_data(DROPPED_KEY, json.dumps(dict(self._dropped), sort_keys=True))
             self._writer.close()
             _sync_directory(self.path)
@@ -148,10 +164,37 @@ class Recording:
         self._storage.bio.flush()
         os.fdatasync(self._storage.bio.fileno())
 
-    def _connection(self, name: str) -> Connection:
-        connection = self._connections.get(name)
+    def _store(self, topic: RecordedTopic, timestamp: int, payload: bytes) -> None:
+        """Write a message, or what stands for it in a sealed recording."""
+        if self._seal is None:
+            self._writer.write(self._connection(topic), timestamp, payload)
+        else:
+            try:
+                for stored in self._seal.message(topic, timestamp, payload):
+                    self._write_stored(stored.topic, timestamp, stored.payload)
+            except AttestationError:  # what is no CDR payload cannot be sealed, and must not be stored in clear
+                self._dropped[topic.name] += 1
+                return
+        self._messages[topic.name] += 1
+
+    def _announce(self, topic: RecordedTopic) -> None:
+        """Let the recording know a topic, also one without a message."""
+        if self._seal is None:
+            self._connection(topic)
+            return
+        self._connection(self._seal.stored(topic))
+        at_ns = time.time_ns()
+        for stored in self._seal.definition(topic, at_ns):
+            self._write_stored(stored.topic, at_ns, stored.payload)
+
+    def _write_stored(self, topic: RecordedTopic, timestamp: int, payload: bytes) -> None:
+        if topic.name == SEAL_TOPIC:
+            self._seals.append(payload)
+        self._writer.write(self._connection(topic), timestamp, payload)
+
+    def _connection(self, topic: RecordedTopic) -> Connection:
+        connection = self._connections.get(topic.name)
         if connection is None:
-            topic = self._topics[name]
             connection = self._writer.add_connection(
                 topic.name,
                 topic.type,
@@ -159,7 +202,7 @@ class Recording:
                 rihs01=topic.type_hash,
                 offered_qos_profiles=_distinct(topic.qos),
             )
-            self._connections[name] = connection
+            self._connections[topic.name] = connection
         return connection
 
 

@@ -14,17 +14,26 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_na
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from og_ros.attest import Clock, ModelReference, Session, SoftwareSigner
+from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
 from og_ros.errors import ConfigError, OgError
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
+from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.process import run_node
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
 from og_ros.stages.inference import Inference, output_stamp
-from og_ros.stages.pipeline import QosConfig, StageConfig, from_parameters, load_pipeline, to_parameters
+from og_ros.stages.pipeline import (
+    InputConfig,
+    OutputConfig,
+    QosConfig,
+    StageConfig,
+    from_parameters,
+    load_pipeline,
+    to_parameters,
+)
 
 # Parameters of the node itself and of rclpy; every other one describes the stage.
 _OWN: Final = ("autostart", "pipeline", "use_sim_time", "start_type_description_service", "qos_overrides")
@@ -43,6 +52,11 @@ _DESCRIPTIONS: Final = {
     "require_certified": "refuse to activate with a model or key that the registry does not certify",
     "attestation_topic": "topic of the attestations; default: <first output>/attestation",
     "queue": "inferences that may wait for their signature before the stage waits",
+    "disclosure_key": "file of the robot's disclosure secret (32 bytes, mode 0600), for what is committed",
+    "disclosure_directory": "where sealed side files go, with what was committed to",
+    "disclosure_recipients": "PEM files of the public keys (P-256) of those who can open the side files",
+    "disclosure_limit_mb": "size of all side files of this stage together, MB; the oldest make room",
+    "disclosure": "how attestations name these messages: clear (digest), committed (salted digest) or absent",
     "topic": "topic of this input or output",
     "type": "message type, such as sensor_msgs/msg/Image",
     "adapter": "adapter between message and tensor; default: og_ros's own for the type",
@@ -62,6 +76,7 @@ class _Work:
     inference: Inference
     signer: SoftwareSigner
     attestations: AttestationPublisher
+    disclosure: SessionDisclosure
     publishers: list[Any]
     attestation_publisher: Any
     subscriptions: list[Any]
@@ -187,6 +202,14 @@ class Stage(LifecycleNode):
             runtime=inference.runtime,
             signer=signer,
         )
+        disclosure = SessionDisclosure(
+            session,
+            self.faults.report,
+            key=config.disclosure_key,
+            directory=config.disclosure_directory,
+            recipients=config.disclosure_recipients,
+            limit_mb=config.disclosure_limit_mb,
+        )
         outputs = [
             self.create_publisher(kind, port.topic, _qos(port.qos))
             for kind, port in zip(output_types, config.outputs.values(), strict=True)
@@ -198,7 +221,10 @@ class Stage(LifecycleNode):
             config=config,
             inference=inference,
             signer=signer,
-            attestations=AttestationPublisher(session, publisher.publish, self.faults.report, config.queue),
+            attestations=AttestationPublisher(
+                session, publisher.publish, self.faults.report, config.queue, disclosure.rules
+            ),
+            disclosure=disclosure,
             publishers=outputs,
             attestation_publisher=publisher,
             subscriptions=[],
@@ -244,7 +270,7 @@ class Stage(LifecycleNode):
             return
         began = time.monotonic_ns()
         port = list(work.config.inputs.values())[index]
-        message = Message(work.input_topics[index], port.type, payload)
+        message = Message(work.input_topics[index], port.type, payload, disclosure=_disclosure(port))
         if port.trigger:
             message.hash_beside(work.attestations.pool)
         try:
@@ -294,7 +320,8 @@ class Stage(LifecycleNode):
             except rclpy_native.RCLError as error:
                 self.faults.report("publishing", error)
                 continue
-            outputs.append(Message(work.output_topics[index], port.type, payload, stamp))
+            topic = work.output_topics[index]
+            outputs.append(Message(topic, port.type, payload, stamp, disclosure=_disclosure(port)))
         duration = time.monotonic_ns() - began
         clock = Clock.SIM if self.get_clock().ros_time_is_active else Clock.SYSTEM
         if outputs:
@@ -314,6 +341,7 @@ class Stage(LifecycleNode):
         for subscription in work.subscriptions:
             self.destroy_subscription(subscription)
         work.attestations.close()
+        kept = work.disclosure.close()
         publishers = [*work.publishers, work.attestation_publisher]
         wait_until_heard(publishers)
         for publisher in publishers:
@@ -321,8 +349,13 @@ class Stage(LifecycleNode):
         faults = ", ".join(f"{count} × {kind}" for kind, count in self.faults.counts.items())
         self.get_logger().info(
             f"{work.config.stage}: {work.attestations.published} inferences attested"
+            + (f"; {kept}" if kept else "")
             + (f"; {faults}" if faults else "")
         )
+
+
+def _disclosure(port: InputConfig | OutputConfig) -> Disclosure:
+    return Disclosure[port.disclosure.upper()]
 
 
 def _qos(config: QosConfig) -> QoSProfile:

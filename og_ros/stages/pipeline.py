@@ -17,6 +17,9 @@ from og_ros.stages.yaml_file import YamlFile
 
 Parameter: TypeAlias = str | int | float | bool | list[str] | list[int] | list[float] | list[bool]
 
+# How an attestation names a message: by its digest, by a commitment to it, or not at all.
+DisclosureMode: TypeAlias = Literal["clear", "committed", "absent"]
+
 # An output's attestations are published beside it: /wheel_command has /wheel_command/attestation.
 ATTESTATION_SUFFIX: Final = "/attestation"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
@@ -64,6 +67,7 @@ class InputConfig:
         trigger: whether its messages start an inference; other inputs give their newest message.
         max_age_ms: for inputs that do not trigger: no inference when the newest message arrived longer ago.
         attestation: topic of the attestations of what publishes this input; empty: `<topic>/attestation`; `none`.
+        disclosure: whether attestations name its messages by their digest (clear), by a commitment, or not at all.
     """
 
     topic: str
@@ -74,6 +78,7 @@ class InputConfig:
     trigger: bool = False
     max_age_ms: float | None = None
     attestation: str = ""
+    disclosure: DisclosureMode = "clear"
     qos: QosConfig = field(default_factory=QosConfig)
 
     def __post_init__(self) -> None:
@@ -84,7 +89,10 @@ class InputConfig:
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """A topic that a tensor is published on; `frame_id` of its header: none takes that of the trigger input."""
+    """A topic that a tensor is published on; `frame_id` of its header: none takes that of the trigger input.
+
+    `disclosure` is as for an input.
+    """
 
     topic: str
     type: str
@@ -92,6 +100,7 @@ class OutputConfig:
     tensor: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     frame_id: str = ""
+    disclosure: DisclosureMode = "clear"
     qos: QosConfig = field(default_factory=QosConfig)
 
     def __post_init__(self) -> None:
@@ -112,6 +121,10 @@ class StageConfig:
         require_certified: refuse to start with a model or key that the registry does not certify.
         attestation_topic: none: `<topic of the first output, by name>/attestation`.
         queue: inferences that may wait for their signature; then the stage waits.
+        disclosure_key: file of the robot's disclosure secret (32 bytes), which committed inputs and outputs need.
+        disclosure_directory: where sealed side files go, with what was committed to; none: nothing can be revealed.
+        disclosure_recipients: PEM files of the public keys (P-256) of those who can open the side files.
+        disclosure_limit_mb: all side files of this stage together; the oldest make room.
     """
 
     robot: str
@@ -125,6 +138,10 @@ class StageConfig:
     require_certified: bool = True
     attestation_topic: str = ""
     queue: int = 256
+    disclosure_key: Path | None = None
+    disclosure_directory: Path | None = None
+    disclosure_recipients: tuple[Path, ...] = ()
+    disclosure_limit_mb: int = 1024
 
     def __post_init__(self) -> None:
         for side, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -141,6 +158,17 @@ class StageConfig:
             object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
         if not 1 <= self.queue <= 1_000_000:
             raise ConfigError(f"queue is {self.queue}; it must be from 1 to 1000000")
+        self._check_disclosure()
+
+    def _check_disclosure(self) -> None:
+        for side, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
+            for name, port in ports.items():
+                if port.disclosure == "committed" and self.disclosure_key is None:
+                    raise ConfigError(f"disclosure_key is missing, which {side}.{name}.disclosure: committed needs")
+        if (self.disclosure_directory is None) != (not self.disclosure_recipients):
+            raise ConfigError("disclosure_directory and disclosure_recipients go together")
+        if not 8 <= self.disclosure_limit_mb <= 10_000_000:
+            raise ConfigError(f"disclosure_limit_mb is {self.disclosure_limit_mb}; it must be from 8 to 10000000")
 
 
 @dataclass(frozen=True)
@@ -189,6 +217,7 @@ def _pipeline(file: YamlFile) -> Pipeline:
     for name, section in data.items():
         if not isinstance(section, dict):
             raise ConfigError(f"{name} must be a mapping; known at the top: robot, registry, registry_root, stages")
+    _check_disclosed(found)
     first = next(iter(found.values()))
     registry = shared.get("registry")
     return Pipeline(
@@ -200,12 +229,27 @@ def _pipeline(file: YamlFile) -> Pipeline:
     )
 
 
+def _check_disclosed(stages: Mapping[str, StageConfig]) -> None:
+    """Refuse a topic that one stage hides and another names by its digest: the one would tell what the other hides."""
+    modes: dict[str, tuple[str, str]] = {}
+    for stage, config in stages.items():
+        for side, ports in (("inputs", config.inputs), ("outputs", config.outputs)):
+            for name, port in ports.items():
+                where = f"stages.{stage}.{side}.{name}.disclosure"
+                first, mode = modes.setdefault(port.topic, (where, port.disclosure))
+                if (mode == "clear") != (port.disclosure == "clear"):
+                    raise ConfigError(f"{where} is {port.disclosure}, and {first} of the same topic is {mode}")
+
+
 def _absolute(stage: StageConfig, base: Path) -> StageConfig:
     return replace(
         stage,
         model=replace(stage.model, path=base / stage.model.path),
         key=base / stage.key,
         registry=base / stage.registry if stage.registry is not None else None,
+        disclosure_key=base / stage.disclosure_key if stage.disclosure_key is not None else None,
+        disclosure_directory=base / stage.disclosure_directory if stage.disclosure_directory is not None else None,
+        disclosure_recipients=tuple(base / path for path in stage.disclosure_recipients),
     )
 
 
@@ -244,7 +288,7 @@ def _flatten(value: object, path: str, flat: dict[str, Parameter]) -> None:
     elif isinstance(value, Mapping):
         items = value
     else:
-        if value is not None:
+        if value is not None and value != ():
             flat[path] = _parameter(value, path)
         return
     for name, item in items.items():
@@ -257,7 +301,7 @@ def _parameter(value: object, path: str) -> Parameter:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, (list, tuple)):
-        items = list(value)
+        items = [str(item) if isinstance(item, Path) else item for item in value]
         kinds = {type(item) for item in items}
         if kinds == {int, float}:
             return [float(item) for item in items]
