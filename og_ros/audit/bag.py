@@ -1,127 +1,177 @@
-"""Reads a rosbag2 recording (sqlite3 or MCAP, zstd too) as raw messages, without ROS."""
+"""Reads a rosbag2 recording (sqlite3 or MCAP, zstd too) as raw messages, without ROS, whatever state it is in.
+
+What can be read is read; what is missing is a finding; what is damaged, hostile or no recording at all is a BagError
+of one sentence. A recording is evidence: nothing is ever written to it or beside it.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Collection, Iterator
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-
+from og_ros.attest import ATTESTATION_TYPE
+from og_ros.audit import bag_files, decompression
+from og_ros.audit.bag_files import BagFiles
+from og_ros.audit.bag_metadata import Metadata
+from og_ros.audit.findings import Finding
+from og_ros.audit.message_header import begins_with_header
 from og_ros.audit.records import Record
+from og_ros.audit.storage import StoredTopic, check_names
+from og_ros.audit.time_order import in_time_order
 from og_ros.errors import BagError
-
-_HEADER: Final = "std_msgs/msg/Header"
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A recorded topic: name, full type name, number of messages, and whether its messages begin with a Header."""
+    """A recorded topic: name, full type name, and the number of messages that the recording says it has.
+
+    `stamped`: its messages begin with a Header. `latched`: its publishers offered their last messages to those who
+    subscribed later.
+    """
 
     name: str
     type: str
     count: int
     stamped: bool
+    latched: bool = False
 
 
 class Bag:
-    """An open recording; make it with `open_bag`."""
+    """An open recording; make it with `open_bag`.
 
-    def __init__(self, reader: Reader, path: Path) -> None:
-        self._reader = reader
-        self.path = path
-        stamped = _StampedTypes()
-        self.topics: dict[str, Topic] = {}
-        for connection in reader.connections:
-            known = self.topics.get(connection.topic)
-            count = connection.msgcount + (known.count if known else 0)
-            self.topics[connection.topic] = Topic(
-                connection.topic, connection.msgtype, count, stamped.has_header(connection)
-            )
+    `findings` says what is wrong with the recording as such: cut off, without metadata, with metadata that contradict
+    its files. `unpacked` is the directory of what had to be decompressed; `open_bag` in another process takes it.
+    """
 
-    @property
-    def start_ns(self) -> int:
+    def __init__(self, files: BagFiles, unpacked: Path) -> None:
+        self.path = files.directory
+        self.unpacked = unpacked
+        self._metadata = files.metadata
+        self._files = [bag_files.open_file(files.storage, path) for path in bag_files.unpack(files, unpacked)]
+        self._packed_size = sum(path.stat().st_size for path in files.files)
+        stored: dict[str, list[StoredTopic]] = {}
+        for file in self._files:
+            for topic in file.topics:
+                if topic.encoding != "cdr":
+                    raise BagError(f"{file.path}: topic {topic.name} is encoded as {topic.encoding[:40]!a}, not as CDR")
+                stored.setdefault(topic.name, []).append(topic)
+        self.findings: list[Finding] = [
+            *files.findings,
+            *(Finding("recording_incomplete", file.cut) for file in self._files if file.cut),
+            *_contradictions(self.path, stored, self._metadata),
+        ]
+        self.topics: dict[str, Topic] = {name: self._topic(name, kinds) for name, kinds in stored.items()}
+        self._add_lost_topics()
+        spans = [span for file in self._files for span in file.spans(None, None, None)]
+        self.start_ns = min((span.first_ns for span in spans), default=0)
         """Wall time of the first message, ns; 0 for an empty recording."""
-        return int(self._reader.start_time) if self.count else 0
-
-    @property
-    def end_ns(self) -> int:
+        self.end_ns = max((span.last_ns for span in spans), default=0)
         """Wall time of the last message, ns; 0 for an empty recording."""
-        return int(self._reader.end_time) - 1 if self.count else 0
+        self._compressed = self._metadata.compression == "message" if self._metadata else self._looks_compressed()
 
     @property
     def count(self) -> int:
-        """Number of messages."""
-        return int(self._reader.message_count)
+        """Number of messages that the recording says it has."""
+        return sum(topic.count for topic in self.topics.values())
 
     def records(
         self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[Record]:
         """Yield the messages of some topics (all by default) in the order of their arrival.
 
-        From `start_ns` on and before `stop_ns`, by time of arrival, where they are given. Raises BagError, naming the
-        recording, where its bytes cannot be read.
+        From `start_ns` on and before `stop_ns`, by time of arrival, where they are given. Messages that arrived at the
+        same time come in the order in which they are stored, so that slices of time that do not overlap give together
+        what the whole gives. Raises BagError, naming the file, where its bytes cannot be read.
         """
-        wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not wanted:
-            return
-        with _errors(self.path):
-            for connection, timestamp, data in self._reader.messages(wanted, start_ns, stop_ns):
-                yield Record(connection.topic, connection.msgtype, data, timestamp)
+        spans = [span for file in self._files for span in file.spans(topics, start_ns, stop_ns)]
+        try:
+            records = in_time_order(spans)
+            yield from self._decompressed(records) if self._compressed else records
+        except BagError:
+            raise
+        except (OSError, MemoryError) as error:
+            raise BagError(f"cannot read the recording {self.path}: {error or 'it needs too much memory'}") from error
 
-
-class _StampedTypes:
-    """Knows which message types begin with a std_msgs/Header, from ROS's own types and the recording's definitions."""
-
-    def __init__(self) -> None:
-        self._fields = get_typestore(Stores.ROS2_JAZZY).fielddefs
-
-    def has_header(self, connection: Connection) -> bool:
-        definition = self._fields.get(connection.msgtype)
-        if definition is None:
+    def _decompressed(self, records: Iterator[Record]) -> Iterator[Record]:
+        room = decompression.largest(self._packed_size)
+        for record in records:
             try:
-                found = get_types_from_msg(connection.msgdef.data, connection.msgtype)
-            except Exception:  # rosbags' grammar raises what it likes on a robot's text; unknown means no stamp
-                return False
-            definition = found.get(connection.msgtype)
-        if definition is None or not definition[1]:
-            return False
-        return str(definition[1][0][1][1]) == _HEADER
+                payload = decompression.message(record.payload)
+            except BagError as error:
+                raise BagError(f"{self.path}: a message on {record.topic} cannot be read: {error}") from error
+            room -= len(payload)
+            if room < 0:
+                raise BagError(f"{self.path}: its messages become too large; it looks like a zip bomb")
+            yield Record(record.topic, record.type, payload, record.received_ns)
+
+    def _looks_compressed(self) -> bool:
+        """Tell messages that are compressed one by one, where no metadata say so: CDR never begins like zstd."""
+        first = next(in_time_order([span for file in self._files for span in file.spans(None, None, None)]), None)
+        return first is not None and bytes(first.payload[:4]) == decompression.ZSTD_MAGIC
+
+    def _topic(self, name: str, kinds: Sequence[StoredTopic]) -> Topic:
+        said = self._metadata.counts.get(name) if self._metadata else None
+        if said is None:
+            said = sum(file.count(name) for file in self._files if any(t.name == name for t in file.topics))
+        # A topic that ever had attestations is read as one of attestations: nothing hides behind another type.
+        chosen = next((kind for kind in kinds if kind.type == ATTESTATION_TYPE), kinds[0])
+        stamped = begins_with_header(chosen.type, chosen.definition, chosen.language)
+        latched = all(kind.latched for kind in kinds) or (self._metadata is not None and name in self._metadata.latched)
+        return Topic(name, chosen.type, said, stamped, latched)
+
+    def _add_lost_topics(self) -> None:
+        """Add the topics of which metadata.yaml knows and no storage file does."""
+        if self._metadata is None:
+            return
+        for name in self._metadata.counts.keys() - self.topics.keys():
+            kind = min(self._metadata.types[name])
+            check_names(self.path, name, kind)
+            count = self._metadata.counts[name]
+            self.topics[name] = Topic(
+                name, kind, count, begins_with_header(kind, "", ""), name in self._metadata.latched
+            )
+
+
+def _contradictions(path: Path, stored: dict[str, list[StoredTopic]], metadata: Metadata | None) -> Iterator[Finding]:
+    for name, kinds in sorted(stored.items()):
+        types = {kind.type for kind in kinds}
+        if len(types) > 1:
+            problem = f"{path}: {name} was recorded with several types: {', '.join(sorted(types))}"
+            yield Finding("metadata_disagrees", problem, name)
+        elif metadata is not None and metadata.types.get(name, types) != types:
+            said = ", ".join(sorted(metadata.types[name]))
+            yield Finding(
+                "metadata_disagrees", f"{path}: {name} is {types.pop()}; metadata.yaml says {said[:200]!a}", name
+            )
+        elif metadata is not None and name not in metadata.counts:
+            yield Finding("metadata_disagrees", f"{path}: metadata.yaml leaves out the recorded topic {name}", name)
+    if metadata is not None:
+        for name in sorted(metadata.counts.keys() - stored.keys()):
+            if metadata.counts[name]:
+                problem = f"metadata.yaml says {metadata.counts[name]} messages on {name[:200]!a}, and no file has it"
+                yield Finding("recording_incomplete", f"{path}: {problem}", name[:512])
 
 
 @contextmanager
-def open_bag(path: Path) -> Iterator[Bag]:
-    """Open a rosbag2 directory, or a storage file inside one; raises BagError with one clear sentence."""
-    directory = path.parent if path.is_file() and (path.parent / "metadata.yaml").is_file() else path
-    if not directory.exists():
-        raise BagError(f"there is no recording at {path}")
-    if not directory.is_dir() or not (directory / "metadata.yaml").is_file():
-        raise BagError(f"{path} is no rosbag2 recording: a directory with metadata.yaml is expected")
-    reader = Reader(directory)
-    with _errors(directory):
-        reader.open()
-    try:
-        yield Bag(reader, directory)
-    finally:
-        with _errors(directory):
-            reader.close()
+def open_bag(path: Path, unpacked: Path | None = None) -> Iterator[Bag]:
+    """Open a rosbag2 directory, or a storage file inside one or alone; raises BagError with one clear sentence.
+
+    Compressed files are decompressed once, into a directory that is removed at the end. To read the recording in other
+    processes meanwhile, pass them the `Bag.unpacked` of the first, so that they use what is there.
+    """
+    files = bag_files.find(path)
+    if unpacked is not None:
+        yield _opened(files, unpacked)
+        return
+    with tempfile.TemporaryDirectory(prefix="og_ros-", ignore_cleanup_errors=True) as made:
+        yield _opened(files, Path(made))
 
 
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def _opened(files: BagFiles, unpacked: Path) -> Bag:
     try:
-        yield
-    except BagError:
-        raise
-    except (ReaderError, sqlite3.Error, OSError) as error:
-        raise BagError(f"cannot read the recording {path}: {error}") from error
-    except GeneratorExit:
-        raise
-    except Exception as error:
-        # rosbags' parsers let struct, zstd and index errors through on damaged files.
-        raise BagError(f"the recording {path} is damaged: {type(error).__name__}: {error}") from error
+        return Bag(files, unpacked)
+    except (OSError, MemoryError) as error:
+        raise BagError(f"cannot read the recording {files.directory}: {error or 'it needs too much memory'}") from error

@@ -28,7 +28,10 @@ _I, _W, _V = Severity.INFO, Severity.WARNING, Severity.VIOLATION
 KINDS: Final[dict[str, Kind]] = {
     # The record
     "no_attestations": Kind(_V, "The recording holds no attestation at all, so nothing in it is accounted for."),
-    "recording_incomplete": Kind(_V, "Fewer messages could be read than the recording says it holds."),
+    "recording_incomplete": Kind(_V, "The recording was cut off, or holds fewer messages than it says."),
+    "recording_not_closed": Kind(_W, "The recorder stopped before it closed a file; its last messages may be missing."),
+    "metadata_missing": Kind(_W, "The recording has no metadata.yaml: only its storage files say what belongs to it."),
+    "metadata_disagrees": Kind(_W, "The recording's metadata.yaml and its storage files contradict each other."),
     "malformed_attestation": Kind(_V, "A message on an attestation topic cannot be read as an attestation."),
     "signature_invalid": Kind(_V, "The signature does not match the statement under the registered key."),
     "overclaimed": Kind(_V, "The record claims a verification mode for which there is no evidence."),
@@ -78,13 +81,33 @@ KINDS: Final[dict[str, Kind]] = {
     "not_logged_yet": Kind(_W, "Recorded attestations at a session's end did not reach the log."),
     "only_in_log": Kind(_I, "An attestation is in the log and not in the recording; it was taken from the log."),
     "log_not_checkpointed": Kind(_W, "The log's newest leaves are not covered by a checkpoint."),
+    # Re-execution
+    "reexecution_differs": Kind(_V, "The certified model, run again on the recorded input, gives another output."),
+    "reexecution_unavailable": Kind(_W, "Sampled inferences could not be run again; the finding says why."),
+    "beacon_predictable": Kind(_W, "The robot could know the beacon, and so the sample, before the recording ended."),
     # Policy
     "stage_missing": Kind(_V, "A stage that the policy requires attested nothing."),
     "below_policy": Kind(_V, "A level is below the minimum that the policy states."),
+    "model_not_allowed": Kind(_V, "The model that ran is not one that the policy allows for the stage."),
+    "key_not_allowed": Kind(_V, "The signing key is not one that the policy allows for the stage."),
+    "vendor_not_allowed": Kind(_V, "The key's certificate names a vendor that the policy does not allow, or none."),
+    "certifier_not_allowed": Kind(_V, "The model was certified by an authority that the policy does not allow."),
+    "runtime_not_allowed": Kind(_V, "The runtime, its version or its provider is not one that the policy allows."),
+    "input_stale": Kind(_V, "An input was older when the inference began than the policy allows."),
+    "input_age_unknown": Kind(_W, "The policy bounds an input's age, and the input has no stamp and no known source."),
+    "signed_late": Kind(_V, "More time passed from an inference's end to its signature than the policy allows."),
+    "decision_missing": Kind(_V, "A topic of commands that the policy names was attested by no stage."),
+    "reexecution_below_policy": Kind(_V, "Fewer of a stage's inferences were run again than the policy demands."),
     "loss_exceeds_policy": Kind(_V, "More records are missing than the policy allows."),
     "latency_exceeds_policy": Kind(_V, "A decision took longer from sensor to command than the policy allows."),
     "decision_unlinked": Kind(_W, "A command could not be traced back to recorded sensor messages."),
     "root_not_trusted": Kind(_V, "The registry's root is not the one that the policy or the command pins."),
+    # Fleet: what takes more than one recording to see
+    "replayed_across_recordings": Kind(_V, "The same attestation arrived at two different times in two recordings."),
+    "recordings_disagree": Kind(_V, "Two recordings have different attestations for one sequence number of a session."),
+    "key_shared_by_robots": Kind(_V, "One key signed for more than one robot."),
+    "session_shared_by_robots": Kind(_V, "One session's id was used by more than one robot."),
+    "key_in_two_sessions": Kind(_W, "One key signed in two sessions of a stage at once, as a copied key would."),
 }  # fmt: skip
 
 

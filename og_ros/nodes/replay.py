@@ -6,13 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rosbags.interfaces import ConnectionExtRosbag2, QosDurability
-from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
 from og_ros.attest.cdr import CdrWriter
@@ -50,7 +47,6 @@ class Replay:
         missing = sorted(set(topics or ()) - bag.topics.keys())
         if missing:
             raise BagError(f"{bag.path} has no topic {missing[0]}; it has {', '.join(sorted(bag.topics))}")
-        latched = _latched(bag.path)
         self.publishers: dict[str, Any] = {}
         for name, topic in bag.topics.items():
             if (topics is not None and name not in topics) or (clock and name == CLOCK_TOPIC):
@@ -60,7 +56,7 @@ class Replay:
             except ConfigError as error:
                 self.summary.skipped[name] = str(error)
                 continue
-            self.publishers[name] = node.create_publisher(kind, name, _qos(name in latched))
+            self.publishers[name] = node.create_publisher(kind, name, _qos(topic.latched))
         if not self.publishers:
             reasons = "; ".join(self.summary.skipped.values()) or "no topic is chosen"
             raise BagError(f"nothing of {bag.path} can be published: {reasons}")
@@ -129,15 +125,3 @@ def _qos(latched: bool) -> QoSProfile:
     """Reliable whatever was recorded: a best-effort subscriber hears it too, and nothing is lost here."""
     durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
     return QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-
-
-def _latched(path: Path) -> set[str]:
-    """Return the topics whose recorded publishers offered their last messages to late subscribers, as /tf_static."""
-    with Reader(path) as reader:
-        return {
-            connection.topic
-            for connection in reader.connections
-            if isinstance(connection.ext, ConnectionExtRosbag2)
-            and connection.ext.offered_qos_profiles
-            and all(q.durability == QosDurability.TRANSIENT_LOCAL for q in connection.ext.offered_qos_profiles)
-        }

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from scenario import honest_run
 
 from og_ros.audit.bag import open_bag
@@ -41,7 +41,7 @@ def test_records_come_in_order_with_their_types(bags: Path, storage: str) -> Non
 @pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE, CompressionMode.STORAGE])
 def test_zstd_recordings_are_read(bags: Path, mode: CompressionMode, tmp_path: Path) -> None:
     storage = StoragePlugin.MCAP if mode is CompressionMode.STORAGE else StoragePlugin.SQLITE3
-    with open_bag(bags / "mcap") as bag:
+    with open_bag(bags / "mcap") as bag, Reader(bags / "mcap") as reader:
         writer = Writer(tmp_path / "zstd", version=8, storage_plugin=storage)
         writer.set_compression(mode, CompressionFormat.ZSTD)
         with writer:
@@ -49,7 +49,7 @@ def test_zstd_recordings_are_read(bags: Path, mode: CompressionMode, tmp_path: P
                 c.topic: writer.add_connection(
                     c.topic, c.msgtype, msgdef=c.msgdef.data, rihs01=c.digest, serialization_format="cdr"
                 )
-                for c in bag._reader.connections
+                for c in reader.connections
             }
             for record in bag.records():
                 writer.write(connections[record.topic], record.received_ns, record.payload)

@@ -114,6 +114,6 @@ def plain_environment(tmp_path: Path) -> Environment:
     """An environment with what the core requires, and no ROS."""
     venv.create(tmp_path / "venv", symlinks=True)
     environment = Environment(tmp_path / "venv")
-    core = ["cbor2", "cryptography", "numpy", "pyyaml", "rich", "rosbags"]
+    core = ["backports-zstd", "cbor2", "cryptography", "lz4", "numpy", "pyyaml", "rich", "rosbags"]
     link_distributions([*core, "pip", "setuptools", "wheel"], environment.site_packages)
     return environment
