@@ -1,0 +1,20 @@
+"""Every attack of the suite: one named case each, in files by what is attacked, gathered in CASES."""
+
+from attack_cases import clocks, data, identities, links, log, malformed, recording, registry, sessions, signatures
+from attack_cases.case import CASES, Attack, Who
+
+__all__ = [
+    "CASES",
+    "Attack",
+    "Who",
+    "clocks",
+    "data",
+    "identities",
+    "links",
+    "log",
+    "malformed",
+    "recording",
+    "registry",
+    "sessions",
+    "signatures",
+]

@@ -1,0 +1,109 @@
+"""Attacks on the chain from sensor to command: wrong sources, other sessions' and other robots' outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from attacker import MS, Attacker
+
+from attack_cases.case import Accused, Who, attack
+from og_ros.audit.records import Record
+
+# A record of another run beside this one's messages: its own inputs are not there, or others with the same stamp are.
+STRANGE = ("decision_unlinked", "input_altered", "input_not_recorded", "session_joined_late")
+
+
+@attack(Who.STAGE, "input_attestation_wrong", ["decision_unlinked"])
+def link_to_an_older_output(attacker: Attacker) -> Accused:
+    """The planner names an older attestation as the source of what it read."""
+    place = attacker.attestation("planning")
+    older = attacker.read(attacker.attestation("perception", -5)).digest
+    line, scan = attacker.statement(place).inputs
+    return [attacker.lie(place, inputs=(dataclasses.replace(line, attestation=older), scan))]
+
+
+@attack(Who.STAGE, "input_attestation_wrong", ["decision_unlinked"])
+def link_to_another_stage(attacker: Attacker) -> Accused:
+    """The planner names the controller's attestation as the source of what it read."""
+    place = attacker.attestation("planning")
+    other = attacker.read(attacker.attestation("control", -10)).digest
+    line, scan = attacker.statement(place).inputs
+    return [attacker.lie(place, inputs=(dataclasses.replace(line, attestation=other), scan))]
+
+
+@attack(Who.STAGE, "input_attestation_wrong", [*STRANGE, "clock_disagrees", "output_not_recorded"])
+def link_to_another_session(attacker: Attacker) -> Accused:
+    """The planner names an attestation of an earlier session, which is published again for the purpose."""
+    old = [r for r in attacker.run_of_an_hour_ago() if r.topic == "/perception/line/attestation"][40]
+    place = attacker.attestation("planning")
+    at = attacker.records[place].received_ns - 60 * MS
+    record = attacker.insert(dataclasses.replace(old, received_ns=at))
+    source = attacker.read(attacker.records.index(record)).digest
+    place = attacker.attestation("planning")
+    line, scan = attacker.statement(place).inputs
+    return [attacker.lie(place, inputs=(dataclasses.replace(line, attestation=source), scan))]
+
+
+@attack(Who.STAGE, "robot_mixed", STRANGE)
+def input_of_another_robot(attacker: Attacker) -> Accused:
+    """The controller acts on a plan that the other robot's planner made and attested."""
+    plan, record = _plan_of_the_other_robot(attacker)
+    place = attacker.attestation("control", 4)
+    odometry, reference = attacker.statement(place).inputs
+    given = attacker.statement(attacker.records.index(record)).outputs[0]
+    foreign = dataclasses.replace(
+        reference,
+        digest=given.digest,
+        size=given.size,
+        stamp_ns=given.stamp_ns,
+        attestation=attacker.read(attacker.records.index(record)).digest,
+    )
+    assert plan
+    return [attacker.lie(place, inputs=(odometry, foreign))]
+
+
+@attack(
+    Who.INSIDER,
+    "robot_mixed",
+    STRANGE,
+    missing="one topic's outputs in one recording must be attested by one robot",
+)
+def commands_of_another_robot(attacker: Attacker) -> Accused:
+    """The other robot's commands with their valid attestations are played into this robot's recording."""
+    start = attacker.records[attacker.attestation("control", -10)].received_ns
+    other = [r for r in attacker.runs.other.records if r.topic.startswith("/wheel_command")][150:156]
+    shift = start - other[0].received_ns
+    late = [dataclasses.replace(r, received_ns=r.received_ns + shift) for r in other]
+    for record in late:
+        attacker.insert(record)
+    return [r for r in late if r.topic.endswith("attestation")]
+
+
+@attack(
+    Who.INSIDER,
+    "sessions_overlap",
+    STRANGE,
+    missing="one stage of one robot has one session at a time",
+)
+def stage_runs_twice(attacker: Attacker) -> Accused:
+    """A second copy of the controller, with its key, runs at the same time in a session of its own."""
+    start = attacker.records[attacker.attestation("control", -10)].received_ns
+    again = [r for r in attacker.runs.again.records if r.topic.startswith("/wheel_command")][:20]
+    shift = start - again[0].received_ns
+    late = [dataclasses.replace(r, received_ns=r.received_ns + shift) for r in again]
+    for record in late:
+        attacker.insert(record)
+    return "control"
+
+
+def _plan_of_the_other_robot(attacker: Attacker) -> tuple[Record, Record]:
+    """Play one plan of the other robot and its attestation into the recording; returns both."""
+    place = attacker.attestation("control")
+    at = attacker.records[place].received_ns
+    stamp = attacker.statement(place).start_ns
+    robot = Attacker(attacker.runs, attacker.directory)
+    robot.records = list(attacker.runs.other.records)
+    index = min(robot.attestations("planning"), key=lambda i: abs(robot.statement(i).start_ns - stamp))
+    plan = dataclasses.replace(robot.records[robot.output_of(index)], received_ns=at - 20 * MS)
+    record = dataclasses.replace(robot.records[index], received_ns=at - 19 * MS)
+    return attacker.insert(plan), attacker.insert(record)

@@ -1,0 +1,195 @@
+"""Attacks on the log: leaves left out, added or changed, a log rewound, forked, or signed by another key."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from attacker import Attacker
+
+from attack_cases.case import UNREAD, Accused, Who, attack
+from og_ros.attest import Algorithm, cose, keys
+from og_ros.log import Ledger
+
+
+@attack(Who.LOG, "missing_from_log")
+def leaf_left_out(attacker: Attacker) -> Accused:
+    """The log leaves out one attestation and keeps the ones around it."""
+    place = attacker.attestation("control")
+    hidden = attacker.read(place).cose
+    attacker.write_ledger([leaf for leaf in attacker.leaves() if leaf != hidden])
+    return [attacker.records[place]]
+
+
+@attack(Who.STAGE, "missing_from_log")
+def other_record_logged(attacker: Attacker) -> Accused:
+    """A stage logs another record than it publishes under the same sequence number."""
+    place = attacker.attestation("control")
+    old = attacker.read(place)
+    other = cose.sign(dataclasses.replace(old.statement, duration_ns=7), attacker.keys["control"])
+    attacker.write_ledger([other.cose if leaf == old.cose else leaf for leaf in attacker.leaves()])
+    return [attacker.records[place]]
+
+
+@attack(
+    Who.STAGE,
+    "session_forked",
+    missing="a leaf of a recorded session must be the recorded attestation of its sequence number",
+)
+def both_records_logged(attacker: Attacker) -> Accused:
+    """A stage signs two records with one sequence number; both are in the log, one in the recording."""
+    old = attacker.read(attacker.attestation("control"))
+    other = cose.sign(dataclasses.replace(old.statement, duration_ns=7), attacker.keys["control"])
+    attacker.write_ledger([*attacker.leaves(), other.cose])
+    return "control"
+
+
+@attack(Who.LOG, "signature_invalid", [*UNREAD, "only_in_log"])
+def forged_leaf_fills_a_gap(attacker: Attacker) -> Accused:
+    """A lost attestation is replaced in the log by one with another content, whose signature cannot be right."""
+    place = attacker.attestation("control")
+    old = attacker.read(place)
+    attacker.drop(place)
+    forged = cose.seal(dataclasses.replace(old.statement, duration_ns=7), old.signature)
+    attacker.write_ledger([forged.cose if leaf == old.cose else leaf for leaf in attacker.leaves()])
+    return "control"
+
+
+@attack(Who.LOG, "only_in_log")
+def leaf_only_in_the_log(attacker: Attacker) -> Accused:
+    """An attestation is in the log and was never recorded: lost on the way, or never published."""
+    place = attacker.attestation("control")
+    attacker.drop(place)
+    attacker.take_ledger()
+    return "control"
+
+
+@attack(Who.LOG, "log_invalid")
+def leaf_that_is_no_record(attacker: Attacker) -> Accused:
+    """The log holds a leaf that is no COSE_Sign1 object."""
+    attacker.write_ledger([*attacker.leaves(), b"\xd2\x84not cbor"])
+    return "is no attestation"
+
+
+@attack(Who.LOG, "log_invalid")
+def leaf_with_trailing_bytes(attacker: Attacker) -> Accused:
+    """A leaf has a byte after its end, so that one statement has two leaf hashes."""
+    attacker.write_ledger([*attacker.leaves(), attacker.leaves()[50] + b"\0"])
+    return "is no attestation"
+
+
+@attack(Who.LOG, "log_invalid")
+def leaf_in_another_cbor_form(attacker: Attacker) -> Accused:
+    """A leaf holds the same statement in CBOR of indefinite length: valid CBOR, and not the one form."""
+    leaf = attacker.leaves()[50]
+    assert leaf[:2] == b"\xd2\x84"
+    attacker.write_ledger([*attacker.leaves(), b"\xd2\x9f" + leaf[2:] + b"\xff"])
+    return "is no attestation"
+
+
+@attack(Who.LOG, "log_invalid")
+def leaf_with_unsigned_header(attacker: Attacker) -> Accused:
+    """A leaf has an entry in its unprotected header, which no signature covers."""
+    leaf = attacker.leaves()[50]
+    place = leaf.index(b"\xa0")
+    attacker.write_ledger([*attacker.leaves(), leaf[:place] + b"\xa1\x18\x63\x01" + leaf[place + 1 :]])
+    return "is no attestation"
+
+
+@attack(Who.LOG, "log_key_unregistered", ["below_policy"])
+def log_under_another_key(attacker: Attacker) -> Accused:
+    """The log is signed with a key that nobody certified."""
+    attacker.policy["stages"]["control"] = {"settlement": "logged"}
+    attacker.write_ledger(attacker.leaves(), keys.generate(Algorithm.EDDSA))
+    return "not registered"
+
+
+@attack(Who.LOG, "log_key_unregistered")
+def log_of_another_robot(attacker: Attacker) -> Accused:
+    """The log is signed with the other robot's log key, under this robot's origin."""
+    attacker.write_ledger(attacker.leaves(), attacker.runs.other.log_key)
+    return "og-ros/demo2"
+
+
+@attack(Who.LOG, "log_key_unregistered")
+def log_under_another_name(attacker: Attacker) -> Accused:
+    """The log calls itself otherwise than its key's certificate does."""
+    attacker.write_ledger(attacker.leaves(), origin="og-ros/dem\u043e")
+    return "og-ros/demo"
+
+
+@attack(Who.LOG, "log_invalid")
+def leaf_rewritten(attacker: Attacker) -> Accused:
+    """One byte of a leaf is changed in the log's database."""
+    leaf = bytearray(attacker.leaves()[50])
+    leaf[200] ^= 1
+    attacker.edit_ledger(f"UPDATE leaves SET data = x'{leaf.hex()}' WHERE id = 50")
+    return "leaf 50"
+
+
+@attack(Who.LOG, "log_invalid")
+def leaves_cut_off(attacker: Attacker) -> Accused:
+    """The log's newest leaves are deleted; its checkpoints say that there were more."""
+    last = len(attacker.leaves()) - 5
+    attacker.edit_ledger(f"DELETE FROM leaves WHERE id >= {last}")
+    return "leaves are lost"
+
+
+@attack(Who.LOG, "log_invalid")
+def two_checkpoints_of_one_size(attacker: Attacker) -> Accused:
+    """The log holds a second, validly signed checkpoint of the same size with another root."""
+    size = len(attacker.leaves())
+    fork = attacker.directory / "fork"
+    with Ledger.create(fork, "og-ros/demo", attacker.runs.robot.log_key) as ledger:
+        ledger.append([b"another leaf", *attacker.leaves()[1:]])
+        note = ledger.checkpoint()
+        root = ledger.root()
+    attacker.edit_ledger(
+        "INSERT INTO checkpoints SELECT max(id) + 1, "
+        f"{size}, x'{root.hex()}', max(signed_ns), '{note}' FROM checkpoints"
+    )
+    return "root of the checkpoint"
+
+
+@attack(Who.LOG, "log_invalid")
+def tile_replaced(attacker: Attacker) -> Accused:
+    """A published tile differs from the log's own leaves: other readers see other leaves."""
+    tile = next(p for p in sorted((attacker.take_ledger() / "tile" / "entries").rglob("*")) if p.is_file())
+    data = bytearray(tile.read_bytes())
+    data[200] ^= 1
+    tile.write_bytes(data)
+    return "does not match the leaves"
+
+
+@attack(Who.LOG, "log_invalid")
+def checkpoint_file_of_a_fork(attacker: Attacker) -> Accused:
+    """The published checkpoint file is one that the log's database never signed, with the same key."""
+    fork = attacker.directory / "fork"
+    with Ledger.create(fork, "og-ros/demo", attacker.runs.robot.log_key) as ledger:
+        ledger.append([b"another leaf", *attacker.leaves()[1:]])
+        note = ledger.checkpoint()
+    (attacker.take_ledger() / "checkpoint").write_text(note)
+    return "never signed"
+
+
+@attack(
+    Who.LOG,
+    "log_forked",
+    missing="the log must contain every checkpoint that was recorded on /auditor/checkpoint: one history",
+)
+def split_view(attacker: Attacker) -> Accused:
+    """The auditor is shown a log of the same size with another history than the robot published."""
+    leaves = attacker.leaves()
+    attacker.write_ledger([leaves[1], leaves[0], *leaves[2:]])
+    return "og-ros/demo"
+
+
+@attack(
+    Who.LOG,
+    "log_rewound",
+    besides=["not_logged_yet"],
+    missing="the log must be as large as every checkpoint that was recorded on /auditor/checkpoint",
+)
+def rewound_log(attacker: Attacker) -> Accused:
+    """The auditor is shown an older state of the log, signed anew, than the robot published."""
+    attacker.write_ledger(attacker.leaves()[:-60])
+    return "og-ros/demo"
