@@ -21,6 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "support"))
 
+import fleet
 from rosbags.rosbag2 import Reader
 from scenario import honest_run
 
@@ -140,6 +141,7 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as directory:
         results |= audit_small_messages(Path(directory))
+        results |= fleet.two_workers(Path(directory) / "fleet", measure)
     print(f"{'what':<58} {'floor ms':>9} {'og_ros ms':>10} {'ratio':>6}")
     for name, (floor, actual, ratio) in results.items():
         print(f"{name:<58} {floor * 1e3:>9.1f} {actual * 1e3:>10.1f} {ratio:>6.2f}")
