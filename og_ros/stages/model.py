@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ _DTYPES: Final = {
     "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(uint16)": "uint16", "tensor(int16)": "int16",
     "tensor(uint32)": "uint32", "tensor(int32)": "int32", "tensor(uint64)": "uint64", "tensor(int64)": "int64",
 }  # fmt: skip
+MAX_THREADS: Final = 1024
 _ERROR: Final = 3
 
 
@@ -134,6 +135,16 @@ def _options_text(options: SessionOptions) -> str:
     numbers = {"intra_op_threads": options.threads, "optimization": options.optimization}
     fixed = {"deterministic": 1, "execution": "sequential", "inter_op_threads": 1}
     return ";".join(f"{name}={value}" for name, value in sorted({**fixed, **numbers}.items()))
+
+
+def options_from(text: str, provider: str) -> SessionOptions | None:
+    """Return the options that `Runtime.options` of a statement names; None for a text that og_ros never wrote."""
+    named = dict(part.partition("=")[::2] for part in text.split(";"))
+    level, threads = named.get("optimization"), named.get("intra_op_threads", "")
+    if level not in get_args(Optimization) or not threads.isdecimal() or not 1 <= int(threads[:5]) <= MAX_THREADS:
+        return None
+    options = SessionOptions(int(threads[:5]), cast(Optimization, level), provider)
+    return options if _options_text(options) == text else None
 
 
 def _tensor(model: str, argument: Any) -> Tensor:
