@@ -73,6 +73,10 @@ KINDS: Final[dict[str, Kind]] = {
     "robot_mixed": Kind(_V, "A chain joins attestations of different robots."),
     "digest_not_checked": Kind(_W, "A message's digest is committed, absent or of another algorithm than its topic's."),
     "recording_edge": Kind(_I, "A message at the very start or end of the recording lacks its counterpart."),
+    "disclosure_invalid": Kind(_V, "A revealed record does not give its commitment, or is not what was committed to."),
+    "sealed_malformed": Kind(_V, "A record of a sealed recording cannot be read."),
+    "sealed_altered": Kind(_V, "A sealed message does not open with its recipient's key, or is not what it shows."),
+    "sealed_missing": Kind(_V, "Sealed messages are missing, or there twice, as their numbers show."),
     # Log
     "log_invalid": Kind(_V, "The log's leaves, root, tiles or checkpoint do not fit together."),
     "log_key_unregistered": Kind(_V, "The log's key is not registered as a log key."),
@@ -108,6 +112,13 @@ KINDS: Final[dict[str, Kind]] = {
     "key_shared_by_robots": Kind(_V, "One key signed for more than one robot."),
     "session_shared_by_robots": Kind(_V, "One session's id was used by more than one robot."),
     "key_in_two_sessions": Kind(_W, "One key signed in two sessions of a stage at once, as a copied key would."),
+    # Evidence packs
+    "pack_altered": Kind(_V, "A file of a pack is missing, was added, or is not the one that its manifest lists."),
+    "pack_signature_invalid": Kind(_V, "The signature of a pack's manifest or summary does not hold."),
+    "pack_signer_unexpected": Kind(_V, "A pack is not signed by the key that was asked for."),
+    "pack_records_differ": Kind(_V, "A pack's attestations or proofs are not those of its own recording and log."),
+    "pack_report_differs": Kind(_V, "A pack's report says other things than an audit of its own records."),
+    "pack_report_outdated": Kind(_W, "Another version of og_ros reports other things on the records of a pack."),
 }  # fmt: skip
 
 

@@ -3,44 +3,100 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
-from og_ros.audit.levels import AXES
+from og_ros.audit.axes import AXES
+from og_ros.audit.policy_yaml import Section, read
+from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError
 
 VERSION: Final = 1
-_MAX_SIZE: Final = 1_000_000
+EVERY: Final = "*"
+"""Stands for every stage, and for every topic that is not named."""
+
+_KEY_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ROOT: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_MODEL: Final = re.compile(r"sha256:[0-9a-f]{64}|[A-Za-z0-9._/+-]+(@[A-Za-z0-9._/+-]*)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class StageDemands:
+    """What is demanded of a stage; times in ns, None (or nothing listed) where nothing is demanded.
+
+    `levels` holds the least level by axis. `models` holds names, name@version or sha256:DIGEST, `keys` key ids in hex,
+    `vendors` vendors of key certificates, `certifiers` authorities that certified the model. `max_input_age_ns` maps
+    topics ("*": any other) to the age that an input may have when the inference starts, `max_signing_delay_ns` is the
+    time from the end of the inference to its signature.
+    """
+
+    levels: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    vendors: tuple[str, ...] = ()
+    certifiers: tuple[str, ...] = ()
+    runtimes: tuple[RuntimeRule, ...] = ()
+    max_input_age_ns: Mapping[str, int] = field(default_factory=dict)
+    max_signing_delay_ns: int | None = None
+
+    def over(self, every: StageDemands) -> StageDemands:
+        """Return these demands, and those on every stage where these say nothing."""
+        merged: dict[str, Any] = {}
+        for item in fields(self):
+            own, general = getattr(self, item.name), getattr(every, item.name)
+            if isinstance(own, Mapping):
+                merged[item.name] = {**general, **own}
+            else:
+                merged[item.name] = general if own in (None, ()) else own
+        return StageDemands(**merged)
 
 
 @dataclass(frozen=True)
 class Policy:
     """A relying party's demands; the defaults demand what every honest run has.
 
-    `stages` maps a stage that must be present to its minimum level on each axis ("*": every stage). Times in ns.
-    `max_loss` is the share of records (0 to 1) that a topic may miss.
+    `name`, `revision` and `description` are for people. `decisions` names the topics of commands, `decision_levels` the
+    least level by axis over the whole chain of a command. `stages` maps a stage that must be present to its demands
+    ("*": every stage). `max_loss` is the share of records (0 to 1) that a topic or session may miss, `topic_loss` that
+    of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. Times in ns.
     """
 
     digest: str = ""
+    name: str = ""
+    revision: str = ""
+    description: str = ""
     registry_root: str | None = None
     decisions: tuple[str, ...] = ()
-    stages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    decision_levels: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, StageDemands] = field(default_factory=dict)
     max_loss: float = 0.01
+    topic_loss: Mapping[str, float] = field(default_factory=dict)
     max_clock_skew_ns: int = 10 * 10**9
     max_chain_latency_ns: int | None = None
+    min_reexecuted: float = 0.0
+
+    def stage(self, name: str) -> StageDemands:
+        """Return what is demanded of a stage, with what is demanded of every stage."""
+        return self.stages.get(name, _NOTHING).over(self.stages.get(EVERY, _NOTHING))
 
     def minimum(self, stage: str) -> dict[str, str]:
         """Return the minimum level on each axis for a stage."""
-        return {**self.stages.get("*", {}), **self.stages.get(stage, {})}
+        return dict(self.stage(stage).levels)
+
+    def allowed_loss(self, topic: str) -> float:
+        """Return the share of records that a topic may miss."""
+        return self.topic_loss.get(topic, self.max_loss)
 
     @property
     def required_stages(self) -> list[str]:
         """The stages that a run must have."""
-        return [stage for stage in self.stages if stage != "*"]
+        return [stage for stage in self.stages if stage != EVERY]
+
+
+_NOTHING: Final = StageDemands()
 
 
 def load_policy(path: Path) -> Policy:
@@ -54,128 +110,126 @@ def load_policy(path: Path) -> Policy:
 
 def parse_policy(data: bytes, name: str = "policy") -> Policy:
     """Read a policy; raises PolicyError naming file, line and field for anything unknown or out of range."""
-    if len(data) > _MAX_SIZE:
-        raise PolicyError(f"{name} is larger than {_MAX_SIZE} bytes")
-    try:
-        root = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{name} is not UTF-8 text") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise PolicyError(f"{name}: {problem}") from error
-    except ValueError as error:
-        raise PolicyError(f"{name}: {error}") from error
-    top = _Section(name, root, "policy")
+    top = read(data, name)
     version = top.number("version", None)
     if version != VERSION:
         raise top.error("version", f"must be {VERSION}")
+    max_loss, topic_loss = _loss(top)
     policy = Policy(
         digest=hashlib.sha256(data).hexdigest(),
-        registry_root=top.text("registry_root"),
+        name=top.word("name"),
+        revision=top.word("revision"),
+        description=top.text("description") or "",
+        registry_root=_root(top),
         decisions=top.texts("decisions"),
+        decision_levels=_only_levels(top, "decision_levels"),
         stages=_stages(top),
-        max_loss=top.number("max_loss", 0.01, 0.0, 1.0),
+        max_loss=max_loss,
+        topic_loss=topic_loss,
         max_clock_skew_ns=int(top.number("max_clock_skew_s", 10.0, 0.0, 1e6) * 1e9),
         max_chain_latency_ns=_milliseconds(top, "max_chain_latency_ms"),
+        min_reexecuted=_reexecution(top),
     )
     top.end()
     return policy
 
 
-def _milliseconds(section: _Section, name: str) -> int | None:
-    return int(section.number(name, 0.0, 0.0, 1e9) * 1e6) if section.has(name) else None
+def _milliseconds(section: Section, name: str) -> int | None:
+    return int(section.number(name, None, 0.0, 1e9) * 1e6) if section.has(name) else None
 
 
-def _stages(top: _Section) -> dict[str, dict[str, str]]:
+def _root(top: Section) -> str | None:
+    text = top.text("registry_root")
+    if text is not None and not _ROOT.fullmatch(text):
+        raise top.error("registry_root", "must be sha256: and 64 lower-case hex digits (og-ros registry verify)")
+    return text
+
+
+def _loss(top: Section) -> tuple[float, dict[str, float]]:
+    """Return the share that any topic may miss, and that of the topics with one of their own."""
+    if not top.is_mapping("max_loss"):
+        return top.number("max_loss", 0.01, 0.0, 1.0), {}
+    section = top.section("max_loss")
+    shares = {topic: section.number(topic, None, 0.0, 1.0) for topic in section.names()}
+    return shares.pop(EVERY, 0.01), shares
+
+
+def _reexecution(top: Section) -> float:
+    section = top.section("reexecution")
+    share = section.number("minimum_share", 0.0, 0.0, 1.0)
+    section.end()
+    return share
+
+
+def _only_levels(top: Section, name: str) -> dict[str, str]:
+    section = top.section(name)
+    levels = _levels(section)
+    section.end()
+    return levels
+
+
+def _levels(section: Section) -> dict[str, str]:
+    return {axis: section.choice(axis, AXES[axis]) for axis in AXES if section.has(axis)}
+
+
+def _stages(top: Section) -> dict[str, StageDemands]:
     stages = {}
     section = top.section("stages")
     for stage in section.names():
-        levels = section.section(stage)
-        stages[stage] = {axis: levels.choice(axis, AXES[axis]) for axis in AXES if levels.has(axis)}
-        levels.end()
-    section.end()
+        inner = section.section(stage)
+        stages[stage] = _stage(inner)
+        inner.end()
     return stages
 
 
-class _Section:
-    """One YAML mapping, read field by field; whatever was not asked for is an error."""
+def _stage(section: Section) -> StageDemands:
+    return StageDemands(
+        levels=_levels(section),
+        models=_allowed(section, "models", _MODEL, "a model: NAME, NAME@VERSION or sha256: and 64 hex digits"),
+        keys=_allowed(section, "keys", _KEY_ID, "a key id: 64 lower-case hex digits (og-ros keys show)"),
+        vendors=_allowed(section, "vendors"),
+        certifiers=_allowed(section, "certifiers"),
+        runtimes=_runtimes(section),
+        max_input_age_ns=_ages(section),
+        max_signing_delay_ns=_milliseconds(section, "max_signing_delay_ms"),
+    )
 
-    def __init__(self, file: str, node: yaml.Node | None, name: str) -> None:
-        self._file, self._name = file, name
-        self._line = node.start_mark.line + 1 if node is not None else 1
-        self._fields: dict[str, yaml.Node] = {}
-        self._asked: set[str] = set()
-        if node is None or (isinstance(node, yaml.ScalarNode) and node.value == ""):
-            return
-        if not isinstance(node, yaml.MappingNode):
-            raise PolicyError(f"{file}:{self._line}: {name} must be a mapping")
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise PolicyError(f"{file}:{key.start_mark.line + 1}: {name} has a key that is no text")
-            if key.value in self._fields:
-                raise PolicyError(f"{file}:{key.start_mark.line + 1}: {key.value} stands twice in {name}")
-            self._fields[key.value] = value
 
-    def names(self) -> list[str]:
-        return list(self._fields)
+def _allowed(section: Section, name: str, form: re.Pattern[str] | None = None, what: str = "") -> tuple[str, ...]:
+    """Return a list of what is allowed; an empty one would allow nothing, which nobody means."""
+    found = section.texts(name)
+    if section.has(name) and not found:
+        raise section.error(name, "is empty; list what is allowed, or leave it out to allow anything")
+    for text in found:
+        if form is not None and not form.fullmatch(text):
+            raise section.error(name, f"has {text[:80]!a}, which is not {what}")
+    return found
 
-    def has(self, name: str) -> bool:
-        return name in self._fields
 
-    def error(self, name: str, problem: str) -> PolicyError:
-        node = self._fields.get(name)
-        line = node.start_mark.line + 1 if node is not None else self._line
-        return PolicyError(f"{self._file}:{line}: {name} {problem}")
-
-    def _scalar(self, name: str) -> Any:
-        self._asked.add(name)
-        node = self._fields.get(name)
-        if node is None:
-            return None
-        if not isinstance(node, yaml.ScalarNode):
-            raise self.error(name, "must be one value")
+def _runtimes(section: Section) -> tuple[RuntimeRule, ...]:
+    found = []
+    for text, item in section.texts_or_sections("runtimes"):
+        name = text or item.text("name")
+        if not name:
+            raise item.here("needs a name")
+        versions = item.text("version")
         try:
-            return yaml.SafeLoader("").construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise self.error(name, f"is not understood: {error}") from error
+            rule = RuntimeRule(name, parse_versions(versions) if versions else (), item.text("provider") or "")
+        except PolicyError as error:
+            raise item.error("version", str(error)) from error
+        item.end()
+        found.append(rule)
+    if section.has("runtimes") and not found:
+        raise section.error("runtimes", "is empty; list what is allowed, or leave it out to allow anything")
+    return tuple(found)
 
-    def section(self, name: str) -> _Section:
-        if name in self._fields:
-            self._asked.add(name)
-        return _Section(self._file, self._fields.get(name), name)
 
-    def text(self, name: str) -> str | None:
-        value = self._scalar(name)
-        if value is not None and not isinstance(value, str):
-            raise self.error(name, "must be text")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        self._asked.add(name)
-        node = self._fields.get(name)
-        if node is None:
-            return ()
-        if not isinstance(node, yaml.SequenceNode) or not all(isinstance(n, yaml.ScalarNode) for n in node.value):
-            raise self.error(name, "must be a list of texts")
-        return tuple(n.value for n in node.value)
-
-    def choice(self, name: str, values: tuple[str, ...]) -> str:
-        value = self._scalar(name)
-        if value not in values:
-            raise self.error(name, f"must be one of: {', '.join(values)}")
-        return str(value)
-
-    def number(self, name: str, default: float | None, low: float = 0.0, high: float = 1e18) -> float:
-        value = self._scalar(name)
-        if value is None:
-            if default is None:
-                raise self.error(name, "is missing")
-            return default
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise self.error(name, f"must be a number from {low:g} to {high:g}")
-        return float(value)
-
-    def end(self) -> None:
-        for name in self._fields:
-            if name not in self._asked:
-                raise self.error(name, f"is unknown in {self._name}")
+def _ages(section: Section) -> dict[str, int]:
+    """Return the greatest age by topic; a number alone is for every topic."""
+    name = "max_input_age_ms"
+    if not section.has(name):
+        return {}
+    if not section.is_mapping(name):
+        return {EVERY: int(section.number(name, None, 0.0, 1e9) * 1e6)}
+    ages = section.section(name)
+    return {topic: int(ages.number(topic, None, 0.0, 1e9) * 1e6) for topic in ages.names()}

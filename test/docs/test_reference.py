@@ -19,7 +19,7 @@ from doc_runs import Demo
 
 from og_ros.audit.findings import KINDS
 from og_ros.audit.levels import AXES
-from og_ros.audit.policy import Policy, parse_policy
+from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
 from og_ros.registry import Revocation, entry
@@ -125,14 +125,20 @@ def _check_default(what: str, shown: str, known: Field[Any]) -> None:
         assert default is None or str(default).lower() == shown.strip("`").lower(), what
 
 
-def test_table_of_the_policy_page() -> None:
+def test_tables_of_the_policy_page() -> None:
     described = {named(row[0])[0]: row[1] for row in rows(REFERENCE / "policy.md", "# Policy")}
-    internal = {f.name: f.default for f in fields(Policy) if f.name != "digest"}
-    public = {"max_clock_skew_ns": ("max_clock_skew_s", 10**9), "max_chain_latency_ns": ("max_chain_latency_ms", 10**6)}
-    names = {public.get(name, (name, 1))[0] for name in internal}
-    assert described.keys() == {"version", *names}
+    internal = {f.name: f.default for f in fields(Policy) if f.name not in ("digest", "topic_loss")}
+    public = {
+        "max_clock_skew_ns": "max_clock_skew_s",
+        "max_chain_latency_ns": "max_chain_latency_ms",
+        "min_reexecuted": "reexecution",
+    }
+    assert described.keys() == {"version", *(public.get(name, name) for name in internal)}
     assert float(described["max_loss"]) == internal["max_loss"]
     assert float(described["max_clock_skew_s"]) * 1e9 == internal["max_clock_skew_ns"]
+    stage = [name for row in rows(REFERENCE / "policy.md", "## Stage") for name in named(row[0])]
+    assert stage[:2] == [next(iter(AXES)), list(AXES)[-1]]
+    assert stage[2:] == [f.name.replace("_ns", "_ms") for f in fields(StageDemands) if f.name != "levels"]
 
 
 YAML_BLOCKS = [block for page in pages() for block in blocks(page) if block.language == "yaml"]
