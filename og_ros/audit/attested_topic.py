@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from og_ros.attest import DataReference
-from og_ros.audit.records import Inference
+from og_ros.audit.records import Inference, Message
 
 # Around the start and the end of a recording a message may lack its counterpart without anyone's fault.
 EDGE_NS: Final = 10**9
@@ -15,18 +15,7 @@ EDGE_NS: Final = 10**9
 NEAR_NS: Final = 500_000_000
 
 
-@dataclass(slots=True)
-class Message:
-    """A recorded message: its digest, header stamp (0: none) and time of arrival, ns."""
-
-    topic: str
-    digest: bytes
-    received_ns: int
-    stamp_ns: int
-    attested: bool = False
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Output:
     """One output of an inference; `seen` once its message was recorded, or stands accused."""
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from og_ros.attest import ATTESTATION_TYPE, decode_attestation, digest
+from og_ros.attest import ATTESTATION_TYPE, Attestation
 from og_ros.attest.statement import Statement
-from og_ros.audit import certificates, links
-from og_ros.audit.attested_topic import Message
+from og_ros.audit import links
+from og_ros.audit.examine import Checked, Examiner, Item, message_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
-from og_ros.audit.ledger import LogView
-from og_ros.audit.levels import LevelTally
+from og_ros.audit.ledger import LogCheck, LogView
+from og_ros.audit.levels import LevelTally, levels_of, reaches
+from og_ros.audit.memory import Retention
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
-from og_ros.audit.records import Inference, Record
+from og_ros.audit.records import Inference, Message, Record
 from og_ros.audit.sessions import SessionChain, SessionChecker
-from og_ros.errors import AttestationError
 from og_ros.registry import Registry
 
 # So many findings of one kind on one topic are kept whole; the rest are counted.
 KEPT_FINDINGS: Final = 50
 _SOURCE_LAG_NS: Final = 500_000_000
+# So many attestations are told from repeated ones by their digest; older ones by their session's sequence.
+_REMEMBERED: Final = 65_536
+# How long a counterpart may take to arrive, and how long records are remembered.
+LIVE_HORIZON_NS: Final = 2 * 10**9
+LIVE_RETENTION: Final = Retention(30 * 10**9, 50_000)
+RECORDING_HORIZON_NS: Final = 10 * 10**9
+RECORDING_RETENTION: Final = Retention(120 * 10**9, 50_000)
 # A sensor stamp and an attestation that are a day apart come from different clocks (simulated and wall time).
 _SAME_CLOCK_NS: Final = 86_400 * 10**9
 
@@ -61,16 +69,17 @@ class Tally:
     decisions: int = 0
     linked: int = 0
     other_clock: int = 0
-    latencies_ns: list[int] = field(default_factory=list)
+    latencies_ns: array[int] = field(default_factory=lambda: array("q"))
 
 
 class Auditor:
     """Checks a stream of records against a registry and a policy.
 
-    Feed records in the order of arrival, call `advance` now and then (a live stream) or `finish` once (its end).
-    Without a registry neither signatures nor certificates can be checked. `horizon_ns` is how long a counterpart may
-    take to arrive before a record is judged; None (a recording) judges at `finish`, and keeps every inference.
-    `observers` are told of every attestation that was checked, every decision that was judged, and every finding.
+    Feed records in the order of arrival, call `advance` now and then, and `finish` at the end. Without a registry
+    neither signatures nor certificates can be checked. A record is judged once its counterparts had `horizon_ns` to
+    arrive, and forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
+    once; in a recording a message waits until a later attestation shows whether its own was lost. `observers` are told
+    of every attestation that was checked, every inference and decision that was judged, and every finding.
     """
 
     def __init__(
@@ -79,7 +88,9 @@ class Auditor:
         policy: Policy | None = None,
         *,
         recorded: Callable[[str], bool],
+        live: bool = False,
         horizon_ns: int | None = None,
+        log: LogCheck | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.registry = registry
@@ -89,57 +100,65 @@ class Auditor:
         self.levels = LevelTally()
         self.sessions = SessionChecker()
         self.stages: dict[str, Statement] = {}
-        self.log: LogView | None = None
-        self.decisions: list[Inference] = []
-        self.inferences: list[Inference] = []
-        self._horizon_ns = horizon_ns
+        self._log = log
+        self._horizon_ns = horizon_ns or (LIVE_HORIZON_NS if live else RECORDING_HORIZON_NS)
+        self._examiner = Examiner(registry)
         self.joiner = Joiner(
-            self._lost_on, recorded, self.policy.max_clock_skew_ns, None if horizon_ns is None else 30 * 10**9
+            self._lost_on,
+            recorded,
+            self.policy.max_clock_skew_ns,
+            LIVE_RETENTION if live else RECORDING_RETENTION,
+            patient=not live,
         )
         self._written: dict[tuple[bytes, bytes], set[str]] = {}
-        self._duplicates: deque[tuple[int, bytes]] = deque()
         self._digests: set[bytes] = set()
+        self._digests_in_order: deque[bytes] = deque()
         self._pending: deque[Inference] = deque()
-        self._joined = 0
         self._observers = tuple(observers)
+        if log is not None:
+            self._report_all(log.findings)
 
-    def feed(self, record: Record, stamp_ns: int = 0) -> Inference | None:
-        """Take one record; returns the inference when it was an attestation that could be read.
+    @property
+    def log(self) -> LogView | None:
+        """What the log holds; None where none was given, or it does not hold."""
+        return self._log.view if self._log is not None else None
 
-        A data message's header stamp may be given, so that an altered message is told from a lost one.
-        """
-        if record.type != ATTESTATION_TYPE:
-            self.feed_data(record, stamp_ns)
-            return None
-        try:
-            attestation = decode_attestation(record.payload)
-        except AttestationError as error:
-            self.report(
-                Finding("malformed_attestation", str(error), topic=record.topic, received_ns=record.received_ns)
-            )
-            return None
-        inference = Inference(attestation, record.topic, record.received_ns)
-        self.feed_inference(inference)
-        return inference
+    def feed(self, record: Record, stamped: bool = False) -> None:
+        """Take one record as it came; `stamped`: a data message begins with a Header."""
+        if record.type == ATTESTATION_TYPE:
+            self.take(self._examiner.check(record))
+        else:
+            self.take(message_of(record, self.joiner.algorithm_of(record.topic), stamped))
 
-    def feed_data(self, record: Record, stamp_ns: int = 0) -> None:
-        """Take a data message and hash it."""
-        self.feed_message(record.topic, self.digest_of(record.topic, record.payload), record.received_ns, stamp_ns)
+    def take(self, item: Item) -> None:
+        """Take a record that was examined."""
+        if isinstance(item, Message):
+            self.joiner.add_message(item)
+        elif isinstance(item, Finding):
+            self.report(item)
+        else:
+            self._take_attestation(item)
 
-    def digest_of(self, topic: str, payload: bytes | memoryview) -> bytes:
-        """Return a message's digest by its topic's algorithm; empty for what is too short to be a message."""
-        try:
-            return digest(payload, self.joiner.algorithm_of(topic))
-        except AttestationError:
-            return b""  # nothing can have attested it, which the joiner will say
+    def advance(self, now_ns: int) -> None:
+        """Judge everything whose counterparts had time to arrive."""
+        self._settle(now_ns - self._horizon_ns, final=False)
 
-    def feed_message(self, topic: str, message_digest: bytes, received_ns: int, stamp_ns: int = 0) -> None:
-        """Take a data message whose digest was computed elsewhere."""
-        self._join_before(received_ns)
-        self.joiner.add_message(Message(topic, message_digest, received_ns, stamp_ns))
+    def finish(self) -> None:
+        """Judge everything that is left: nothing more will arrive."""
+        self._settle(2**63, final=True)
+        for chain in self.sessions.sessions.values():
+            self._report_all(_gaps(chain))
+        if self._log is not None:
+            self._report_all(self._log.finish(self.sessions))
 
-    def feed_inference(self, inference: Inference) -> None:
-        """Take an attestation that was read already."""
+    def report(self, finding: Finding) -> None:
+        """Take a finding."""
+        self.findings.add(finding)
+        for observer in self._observers:
+            observer.finding(finding)
+
+    def _take_attestation(self, checked: Checked) -> None:
+        inference = checked.inference
         statement = inference.attestation.statement
         self.tally.attestations += 1
         if self._is_duplicate(inference):
@@ -150,8 +169,7 @@ class Auditor:
                 )
             )
             return
-        if self.registry is not None:
-            self._report_all(certificates.check(inference, self.registry))
+        self._report_all(checked.findings)
         if abs(inference.received_ns - statement.signed_at_ns) > self.policy.max_clock_skew_ns:
             apart = (inference.received_ns - statement.signed_at_ns) / 1e9
             self.report(
@@ -163,48 +181,38 @@ class Auditor:
             )
         if inference.signed is not False:
             # A record that its key did not sign says nothing about the session that it names.
+            if self._log is not None:
+                self._consult_log(self._log, inference)
             self._report_all(self.sessions.add(inference))
-        session = (statement.key_id, statement.session)
-        self._written.setdefault(session, set()).update(r.topic for r in statement.outputs)
+            # Nor does it say which topics the session writes.
+            self._written.setdefault((statement.key_id, statement.session), set()).update(
+                reference.topic for reference in statement.outputs
+            )
         self.stages[statement.stage] = statement
         self.joiner.announce(statement)
-        if self._horizon_ns is None:
-            # A recording's attestations are read first, and joined in their turn among its messages.
-            self.inferences.append(inference)
-        else:
-            self._join(inference)
+        chain = self.sessions.find(statement)
+        self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
+        self._pending.append(inference)
         for observer in self._observers:
             observer.inference(inference)
 
-    def advance(self, now_ns: int) -> None:
-        """Judge everything whose counterparts had time to arrive (live streams)."""
-        assert self._horizon_ns is not None
-        self._settle(now_ns - self._horizon_ns, final=False)
+    def _consult_log(self, log: LogCheck, inference: Inference) -> None:
+        """Take what the log has of a gap before an attestation, then look the attestation up."""
+        chain = self.sessions.find(inference.attestation.statement)
+        if inference.topic and chain is not None and chain.newest.sequence + 1 < inference.sequence:
+            for attestation in log.between(chain.newest, inference):
+                self._take_from_log(attestation, inference.received_ns)
+        self._report_all(log.look_up(inference))
 
-    def finish(self) -> None:
-        """Judge everything that is left: nothing more will arrive."""
-        self._join_before(2**63)
-        self._settle(2**63, final=True)
-        for chain in self.sessions.sessions.values():
-            self._report_all(_gaps(chain))
-
-    def report(self, finding: Finding) -> None:
-        """Take a finding."""
-        self.findings.add(finding)
-        for observer in self._observers:
-            observer.finding(finding)
-
-    def _join_before(self, received_ns: int) -> None:
-        """Join the inferences of a recording that arrived before a time."""
-        while self._joined < len(self.inferences) and self.inferences[self._joined].received_ns < received_ns:
-            self._join(self.inferences[self._joined])
-            self._joined += 1
-
-    def _join(self, inference: Inference) -> None:
-        statement = inference.attestation.statement
-        chain = self.sessions.sessions.get((statement.key_id, statement.session))
-        self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
-        self._pending.append(inference)
+    def _take_from_log(self, attestation: Attestation, before_ns: int) -> None:
+        filled = Inference(attestation, "", min(attestation.statement.signed_at_ns, before_ns))
+        self._take_attestation(self._examiner.checked(filled))
+        self.report(
+            filled.finding(
+                "only_in_log",
+                f"stage {filled.stage}: sequence {filled.sequence} is not in the recording; taken from the log",
+            )
+        )
 
     def is_decision(self, inference: Inference) -> bool:
         """Return whether an inference is a decision: it writes a command, which no other attested stage reads."""
@@ -222,11 +230,32 @@ class Auditor:
             settled.append(self._pending.popleft())
         links.resolve(settled, self.joiner.is_attested)
         for inference in settled:
+            self._judge(inference)
+
+    def _judge(self, inference: Inference) -> None:
+        self._apply_policy(inference)
+        decision = self.is_decision(inference)
+        if decision:
             self._count(inference)
+        for observer in self._observers:
+            observer.judged(inference)
+            if decision:
+                observer.decision(inference)
+
+    def _apply_policy(self, inference: Inference) -> None:
+        minimum = self.policy.minimum(inference.stage)
+        levels = levels_of(inference)
+        self.levels.add(inference.stage, levels)
+        for axis, least in minimum.items():
+            if not reaches(axis, levels[axis], least):
+                self.report(
+                    inference.finding(
+                        "below_policy",
+                        f"stage {inference.stage}: {axis} is {levels[axis]}; the policy demands {least}",
+                    )
+                )
 
     def _count(self, inference: Inference) -> None:
-        if not self.is_decision(inference):
-            return
         self.tally.decisions += 1
         statement = inference.attestation.statement
         if inference.linked:
@@ -240,10 +269,6 @@ class Auditor:
             )
         if inference.linked and inference.origin_ns is not None:
             self._count_latency(inference, statement.start_ns + statement.duration_ns - inference.origin_ns)
-        if self._horizon_ns is None:
-            self.decisions.append(inference)
-        for observer in self._observers:
-            observer.decision(inference)
 
     def _count_latency(self, inference: Inference, latency_ns: int) -> None:
         if abs(latency_ns) > _SAME_CLOCK_NS:
@@ -264,11 +289,12 @@ class Auditor:
         key = inference.attestation.digest
         if key in self._digests:
             return True
+        if inference.signed is not False and self.sessions.replayed(inference):
+            return True
         self._digests.add(key)
-        if self._horizon_ns is not None:
-            self._duplicates.append((inference.received_ns, key))
-            while self._duplicates and self._duplicates[0][0] < inference.received_ns - 600 * 10**9:
-                self._digests.discard(self._duplicates.popleft()[1])
+        self._digests_in_order.append(key)
+        if len(self._digests_in_order) > _REMEMBERED:
+            self._digests.discard(self._digests_in_order.popleft())
         return False
 
     def _lost_on(self, topic: str) -> int:

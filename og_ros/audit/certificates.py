@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from og_ros.attest import verify
 from og_ros.audit.findings import Finding
 from og_ros.audit.levels import is_downgraded, overclaim
 from og_ros.audit.records import Inference
@@ -29,7 +28,7 @@ def _key(inference: Inference, registry: Registry) -> Iterator[Finding]:
     key = registry.key(statement.key_id)
     if key is not None:
         try:
-            verify(inference.attestation, key.public_key)
+            key.verifier.verify(inference.attestation)
         except SignatureError as error:
             inference.signed = False
             yield inference.finding("signature_invalid", f"stage {statement.stage}: {error}")

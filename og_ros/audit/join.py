@@ -1,23 +1,26 @@
 """Joins messages and attestations by digest: which attested output was recorded, where each input came from.
 
 Nothing is judged before its counterpart had time to arrive: `settle(before_ns)` decides about everything that arrived
-earlier, so the same code serves a recording (once, at its end) and a live stream (with a horizon).
+earlier, so the same code serves a recording and a live stream.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from og_ros.attest import Clock, DataReference, Disclosure, Statement
 from og_ros.attest.digest import is_computable
-from og_ros.audit.attested_topic import EDGE_NS, AttestedTopic, Message, Output, TopicTally
+from og_ros.audit.attested_topic import EDGE_NS, AttestedTopic, Output, TopicTally
 from og_ros.audit.findings import Finding
-from og_ros.audit.records import Inference
+from og_ros.audit.memory import Key, Memory, Retention
+from og_ros.audit.records import Inference, Message
 
 # Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
+# So many messages of a topic wait for a later attestation; more are judged without one.
+_MAX_WAITING: Final = 50_000
 
 
 class Joiner:
@@ -25,28 +28,31 @@ class Joiner:
 
     `lost(topic)` tells how many attestations of the sessions that write a topic are known to be missing: a message
     without attestation is explained by one of them, and is a violation when none is open. `recorded(topic)` tells
-    whether the topic's messages are seen at all, so that absence means something. `retain_ns` bounds the memory of a
-    live stream (None: everything is kept). Messages and inferences are to be added in the order of their arrival.
+    whether the topic's messages are seen at all, so that absence means something. `patient`: a message is judged only
+    once a later attestation of its topic came, so that a gap before it is known. Messages and inferences are to be
+    added in the order of their arrival.
     """
 
     def __init__(
-        self, lost: Callable[[str], int], recorded: Callable[[str], bool], clock_skew_ns: int, retain_ns: int | None
+        self,
+        lost: Callable[[str], int],
+        recorded: Callable[[str], bool],
+        clock_skew_ns: int,
+        retention: Retention,
+        patient: bool,
     ) -> None:
         self._lost, self._recorded = lost, recorded
-        self._skew_ns, self._retain_ns = clock_skew_ns, retain_ns
+        self._skew_ns, self._patient = clock_skew_ns, patient
         self._explained: Counter[str] = Counter()
         self._edges: Counter[str] = Counter()
+        self._early: Counter[str] = Counter()
         self._attested: dict[str, AttestedTopic] = {}
         self._messages: deque[Message] = deque()
-        self._unmatched: dict[tuple[str, bytes], deque[Message]] = defaultdict(deque)
+        self._waiting: dict[str, deque[Message]] = defaultdict(deque)
+        self._unmatched: dict[Key, list[Message]] = {}
         self._inferences: deque[Inference] = deque()
         self._outputs: deque[Output] = deque()
-        self._by_digest: dict[bytes, Inference] = {}
-        self._producers: dict[tuple[str, bytes], deque[Inference]] = defaultdict(deque)
-        self._seen: Counter[tuple[str, bytes]] = Counter()
-        self._by_stamp: dict[tuple[str, int], bytes] = {}
-        self._kept_messages: deque[Message] = deque()
-        self._kept_inferences: deque[Inference] = deque()
+        self._memory = Memory(retention)
         self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
         self.consumers: dict[str, set[str]] = defaultdict(set)
         self.algorithms: dict[str, str] = {}
@@ -68,31 +74,29 @@ class Joiner:
 
     def add_message(self, message: Message) -> None:
         """Take a message of a topic that some attestation names."""
-        self.end_ns = max(self.end_ns, message.received_ns)
-        tally = self.tallies[message.topic]
+        topic = message.topic
+        if message.received_ns > self.end_ns:
+            self.end_ns = message.received_ns
+        tally = self.tallies[topic]
         tally.messages += 1
         if tally.first_ns is None:
             tally.first_ns = message.received_ns
-        key = (message.topic, message.digest)
-        self._seen[key] += 1
-        if message.stamp_ns:
-            self._by_stamp.setdefault((message.topic, message.stamp_ns), message.digest)
-        self._kept_messages.append(message)
-        attested = self._attested.get(message.topic)
+        self._memory.add_message(message)
+        attested = self._attested.get(topic)
         output = attested.take(message.digest) if attested is not None else None
         if output is not None:
             self._match(message, output)
             return
         self._messages.append(message)
-        self._unmatched[key].append(message)
+        self._unmatched.setdefault((topic, message.digest), []).append(message)
 
     def add_inference(self, inference: Inference, begins_late: bool) -> None:
         """Take an attestation; `begins_late`: its session's start was not recorded."""
-        self.end_ns = max(self.end_ns, inference.received_ns)
+        if inference.received_ns > self.end_ns:
+            self.end_ns = inference.received_ns
         statement = inference.attestation.statement
         self._inferences.append(inference)
-        self._kept_inferences.append(inference)
-        self._by_digest[inference.attestation.digest] = inference
+        self._memory.add_inference(inference)
         inference.outputs_seen = [False] * len(statement.outputs)
         for reference in statement.inputs:
             self.tallies[reference.topic].references += 1
@@ -102,16 +106,18 @@ class Joiner:
             attested = self._attested.get(reference.topic)
             if attested is None:
                 attested = self._attested[reference.topic] = AttestedTopic(inference.received_ns, begins_late)
-            attested.last_ns = max(attested.last_ns, inference.received_ns)
+            if inference.received_ns > attested.last_ns:
+                attested.last_ns = inference.received_ns
             if not self._checkable(reference):
                 attested.hidden += 1
                 continue
-            self._producers[(reference.topic, reference.digest)].append(inference)
+            key = (reference.topic, reference.digest)
+            self._memory.add_output(key, inference)
             output = Output(inference, index)
-            waiting = self._unmatched.get((reference.topic, reference.digest))
+            waiting = self._unmatched.get(key)
             if waiting:
                 # The newest: where outputs repeat to the byte, an older one lacks an attestation of its own.
-                self._match(waiting.pop(), output)
+                self._match(waiting[-1], output)
             else:
                 attested.add(output)
                 self._outputs.append(output)
@@ -120,8 +126,21 @@ class Joiner:
         """Decide about all that arrived before a time; yields findings. `final`: nothing more will arrive."""
         while self._messages and self._messages[0].received_ns < before_ns:
             message = self._messages.popleft()
-            if not message.attested:
+            if message.attested:
+                continue
+            if self._patient and not final:
+                self._waiting[message.topic].append(message)
+            else:
                 yield from self._settle_message(message)
+        yield from self._unattested_before()
+        for topic, waiting in self._waiting.items():
+            attested = self._attested.get(topic)
+            # A topic that nobody attests yet may be attested later; its newest messages may be the first outputs.
+            known_ns = before_ns if attested is None else attested.last_ns
+            while waiting and (final or waiting[0].received_ns < known_ns or len(waiting) > _MAX_WAITING):
+                message = waiting.popleft()
+                if not message.attested:
+                    yield from self._settle_message(message)
         while self._outputs and self._outputs[0].inference.received_ns < before_ns:
             output = self._outputs.popleft()
             self._attested[output.reference.topic].forget(output)
@@ -138,8 +157,11 @@ class Joiner:
                     f"{count} messages or references at the start or end of the recording lack their counterpart",
                     topic=topic,
                 )
-        elif self._retain_ns is not None:
-            self._forget(before_ns - self._retain_ns)
+            return
+        for message in self._memory.forget(before_ns):
+            attested = self._attested.get(message.topic)
+            if attested is not None:
+                attested.seen.pop(message.digest, None)
 
     def _match(self, message: Message, output: Output) -> None:
         message.attested = output.seen = True
@@ -152,8 +174,10 @@ class Joiner:
         key = (message.topic, message.digest)
         waiting = self._unmatched.get(key)
         if waiting is not None:
-            if message in waiting:
-                waiting.remove(message)
+            for index, other in enumerate(waiting):
+                if other is message:
+                    del waiting[index]
+                    break
             if not waiting:
                 del self._unmatched[key]
 
@@ -161,6 +185,7 @@ class Joiner:
         attested = self._attested.get(message.topic)
         self._drop_unmatched(message)
         if attested is None:
+            self._early[message.topic] += 1
             return
         altered = attested.twin_of(message)
         if altered is not None:
@@ -190,6 +215,20 @@ class Joiner:
                 "published by another node",
             )
 
+    def _unattested_before(self) -> Iterator[Finding]:
+        """Yield the topics that began to be attested long after messages had been published on them."""
+        for topic in [topic for topic in self._early if topic in self._attested]:
+            count, attested = self._early.pop(topic), self._attested[topic]
+            if attested.begins_late:
+                self._edges[topic] += count
+            else:
+                yield Finding(
+                    "output_not_attested",
+                    f"{count} messages on {topic} came before any attestation of that topic",
+                    topic=topic,
+                    received_ns=attested.first_ns,
+                )
+
     def _settle_output(self, output: Output) -> Iterator[Finding]:
         reference, inference = output.reference, output.inference
         if not self._recorded(reference.topic):
@@ -215,7 +254,7 @@ class Joiner:
             if problem is not None:
                 yield problem
             inference.sources.append(source)
-            seen = key in self._seen
+            seen = self._memory.use(key, inference.received_ns)
             inference.seen.append(seen)
             if seen or not self._recorded(reference.topic):
                 continue
@@ -225,7 +264,7 @@ class Joiner:
                     f"stage {inference.stage}: its input on {reference.topic} is {_how_hidden(reference)}",
                 )
                 continue
-            twin = self._by_stamp.get((reference.topic, reference.stamp_ns)) if reference.stamp_ns else None
+            twin = self._memory.stamped(reference.topic, reference.stamp_ns)
             if twin is not None and twin != reference.digest:
                 yield inference.finding(
                     "input_altered",
@@ -251,8 +290,8 @@ class Joiner:
 
     def _source(self, inference: Inference, reference: DataReference) -> tuple[Inference | None, Finding | None]:
         """Return the inference that made an input (None: not attested), and what contradicts that link."""
-        named = self._by_digest.get(reference.attestation) if reference.attestation else None
-        candidates: Collection[Inference] = self._producers.get((reference.topic, reference.digest), ())
+        named = self._memory.attested_as(reference.attestation) if reference.attestation else None
+        candidates: Sequence[Inference] = self._memory.producers((reference.topic, reference.digest))
         if named is not None:
             if named not in candidates:
                 return None, inference.finding(
@@ -293,29 +332,6 @@ class Joiner:
             and is_computable(algorithm)
             and self.algorithms.get(reference.topic) == algorithm
         )
-
-    def _forget(self, before_ns: int) -> None:
-        while self._kept_messages and self._kept_messages[0].received_ns < before_ns:
-            message = self._kept_messages.popleft()
-            key = (message.topic, message.digest)
-            self._seen[key] -= 1
-            if self._seen[key] <= 0:
-                del self._seen[key]
-            self._by_stamp.pop((message.topic, message.stamp_ns), None)
-            attested = self._attested.get(message.topic)
-            if attested is not None and message.digest in attested.seen:
-                del attested.seen[message.digest]
-        while self._kept_inferences and self._kept_inferences[0].received_ns < before_ns:
-            inference = self._kept_inferences.popleft()
-            self._by_digest.pop(inference.attestation.digest, None)
-            for reference in inference.attestation.statement.outputs:
-                queue = self._producers.get((reference.topic, reference.digest))
-                if queue:
-                    queue.popleft()
-                    if not queue:
-                        del self._producers[(reference.topic, reference.digest)]
-            # Cut the chain behind an old inference, so that a stage with feedback does not keep the whole run.
-            inference.sources = []
 
 
 def _nearness(cause: Inference, effect: Inference) -> tuple[bool, bool, int]:

@@ -1,11 +1,12 @@
-"""Checks a recording's attestations against the log: is every one of them a leaf, under a checkpoint that holds."""
+"""Checks a stream of attestations against the log: is every one of them a leaf, under a checkpoint that holds."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -13,78 +14,175 @@ from og_ros.attest import Attestation, cose
 from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
-from og_ros.audit.sessions import SessionChain
+from og_ros.audit.sessions import SessionChecker, SessionKey
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
 
-SessionKey = tuple[bytes, bytes]
+# A leaf may lie so many places away from where its neighbours in the session are.
+_NEARBY: Final = 512
+# So many absent attestations of a session are kept until a later one shows whether they are missing.
+_KEPT: Final = 50
 
 
 @dataclass(frozen=True)
 class LogView:
-    """What the log holds: its size, root (hex) and, for each attestation digest, the leaf's index.
+    """What the log holds: its origin, size and root (hex).
 
-    `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `fills` are
-    attestations that close a gap of the recording; `outside` counts those of its sessions before or after it.
-    `trusted` says that a registry certifies the log's key: without that, nothing counts as logged.
+    `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `trusted` says
+    that a registry certifies the log's key: without that, nothing counts as logged. `outside` counts the leaves of the
+    recorded sessions from before or after the recording.
     """
 
     origin: str
     size: int
     root: str
     covered: int
-    leaves: dict[bytes, int]
-    fills: tuple[Attestation, ...]
-    outside: int
     trusted: bool
+    outside: int = 0
 
 
-def read_log(
-    directory: Path, registry: Registry | None, sessions: Mapping[SessionKey, SessionChain]
-) -> tuple[LogView | None, list[Finding]]:
-    """Verify the log and find the leaves of the recorded sessions; returns None where the log does not hold.
+@dataclass
+class _Logged:
+    """What of a session is in the log: whether any is, and what came since the newest that is."""
 
-    Raises LogError when there is no log that could be read at all.
+    any: bool = False
+    absent: list[Inference] = field(default_factory=list)
+    uncounted: int = 0
+
+
+class LogCheck:
+    """Looks up each attestation in an open log.
+
+    Verifies the whole log at its making; `view` is None, and every lookup fails, where it does not hold.
     """
-    findings: list[Finding] = []
-    with Ledger.open(directory) as ledger:
+
+    def __init__(self, ledger: Ledger, registry: Registry | None) -> None:
+        """Raises LogError when the log cannot be read at all."""
+        self.view: LogView | None = None
+        self.findings: list[Finding] = []
+        self._ledger = ledger
+        self._sessions: dict[SessionKey, _Logged] = {}
+        self._ahead: Counter[str] = Counter()
         problem = _key_problem(ledger, registry) if registry is not None else ""
         if problem:
-            findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
+            self.findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
         try:
             report = ledger.verify()
         except LogError as error:
-            findings.append(Finding("log_invalid", f"log {ledger.origin}: {error}"))
-            return None, findings
+            self.findings.append(Finding("log_invalid", f"log {ledger.origin}: {error}"))
+            return
         covered = report.latest.size if report.latest is not None else 0
         if covered < report.size:
-            findings.append(
+            self.findings.append(
                 Finding(
                     "log_not_checkpointed",
                     f"log {ledger.origin}: {report.size - covered} of {report.size} leaves are under no checkpoint yet",
                 )
             )
-        leaves: dict[bytes, int] = {}
-        fills = []
-        outside = 0
         trusted = registry is not None and not problem
-        for leaf in ledger.leaves():
+        self.view = LogView(ledger.origin, report.size, report.root.hex(), covered, trusted)
+        self._matched = bytearray(report.size)
+
+    def look_up(self, inference: Inference) -> Iterator[Finding]:
+        """Set `logged` of an attestation; yields the ones before it that the log lacks though it has this one."""
+        view = self.view
+        if view is None:
+            return
+        statement = inference.attestation.statement
+        index = self._index(inference.attestation)
+        if index is not None:
+            self._matched[index] = 1
+        if view.trusted:
+            inference.logged = index is not None and index < view.covered
+        session = self._sessions.setdefault((statement.key_id, statement.session), _Logged())
+        if index is None:
+            if len(session.absent) < _KEPT:
+                session.absent.append(inference)
+            else:
+                session.uncounted += 1
+            return
+        if session.any:
+            for absent in session.absent:
+                yield absent.finding(
+                    "missing_from_log",
+                    f"stage {absent.stage}: sequence {absent.sequence} is not in the log, though a later one is",
+                )
+        else:
+            self._ahead[inference.stage] += len(session.absent) + session.uncounted
+        session.any, session.uncounted = True, 0
+        session.absent.clear()
+
+    def between(self, before: Inference, after: Inference) -> Iterator[Attestation]:
+        """Yield the attestations of a session that the log has between two recorded ones, in order."""
+        if self.view is None:
+            return
+        statement = after.attestation.statement
+        ends = [i for i in (self._index(before.attestation), self._index(after.attestation)) if i is not None]
+        if not ends:
+            return
+        found: dict[int, Attestation] = {}
+        for leaf in self._ledger.leaves(max(0, min(ends) - _NEARBY), min(self.view.size, max(ends) + _NEARBY)):
+            if statement.session not in leaf.data:
+                continue
             try:
                 attestation = cose.decode(leaf.data)
-            except AttestationError as error:
-                defect = f"leaf {leaf.index} is no attestation: {error}"
-                findings.append(Finding("log_invalid", f"log {ledger.origin}: {defect}"))
-                continue
-            leaves[attestation.digest] = leaf.index
-            statement = attestation.statement
-            chain = sessions.get((statement.key_id, statement.session))
-            if chain is not None and any(first <= statement.sequence <= last for first, last in chain.gaps):
-                fills.append(attestation)
-            elif chain is not None:
-                outside += not chain.first.sequence <= statement.sequence <= chain.newest.sequence
-        view = LogView(ledger.origin, report.size, report.root.hex(), covered, leaves, tuple(fills), outside, trusted)
-    return view, findings
+            except AttestationError:
+                continue  # `finish` says so
+            other = attestation.statement
+            if (other.key_id, other.session) == (statement.key_id, statement.session) and (
+                before.sequence < other.sequence < after.sequence
+            ):
+                found.setdefault(other.sequence, attestation)
+        for sequence in sorted(found):
+            yield found[sequence]
+
+    def finish(self, sessions: SessionChecker) -> Iterator[Finding]:
+        """Yield what the log lacks at the ends of the sessions, and which leaves are no attestation."""
+        view = self.view
+        if view is None:
+            return
+        behind: Counter[str] = Counter()
+        for session in self._sessions.values():
+            if session.absent:
+                behind[session.absent[0].stage] += len(session.absent) + session.uncounted
+        for stage, count in self._ahead.items():
+            if count:
+                yield Finding(
+                    "logged_late",
+                    f"stage {stage}: the first {count} recorded attestations are not in the log",
+                    stage=stage,
+                )
+        for stage, count in behind.items():
+            yield Finding(
+                "not_logged_yet",
+                f"stage {stage}: the last {count} recorded attestations are not in the log",
+                stage=stage,
+            )
+        outside = 0
+        for start, stop in _runs(self._matched):
+            for leaf in self._ledger.leaves(start, stop):
+                try:
+                    statement = cose.decode(leaf.data).statement
+                except AttestationError as error:
+                    defect = f"leaf {leaf.index} is no attestation: {error}"
+                    yield Finding("log_invalid", f"log {view.origin}: {defect}")
+                    continue
+                outside += sessions.find(statement) is not None
+        self.view = LogView(view.origin, view.size, view.root, view.covered, view.trusted, outside)
+
+    def _index(self, attestation: Attestation) -> int | None:
+        found = self._ledger.find(hashlib.sha256(b"\0" + attestation.cose).digest())
+        return found[0] if found and found[0] < len(self._matched) else None
+
+
+def _runs(matched: bytearray) -> Iterator[tuple[int, int]]:
+    """Yield the stretches of leaves that no recorded attestation is, as (start, stop)."""
+    start = matched.find(0)
+    while start >= 0:
+        stop = matched.find(1, start)
+        yield start, stop if stop >= 0 else len(matched)
+        start = matched.find(0, stop) if stop >= 0 else -1
 
 
 def _key_problem(ledger: Ledger, registry: Registry) -> str:
@@ -99,42 +197,3 @@ def _key_problem(ledger: Ledger, registry: Registry) -> str:
     if newest is not None and certificate.status(newest.signed_ns) is not Status.VALID:
         return f"its key was {certificate.status(newest.signed_ns).value} at the last checkpoint"
     return ""
-
-
-def check_inclusion(view: LogView, inferences: Collection[Inference]) -> Iterator[Finding]:
-    """Set `logged` of each inference; yields what is missing, told by where in its session the log has nothing."""
-    oldest: dict[SessionKey, int] = {}
-    newest: dict[SessionKey, int] = {}
-    for inference in inferences:
-        statement = inference.attestation.statement
-        index = view.leaves.get(inference.attestation.digest)
-        if view.trusted:
-            inference.logged = index is not None and index < view.covered
-        if index is not None:
-            session = (statement.key_id, statement.session)
-            oldest[session] = min(oldest.get(session, statement.sequence), statement.sequence)
-            newest[session] = max(newest.get(session, -1), statement.sequence)
-    ahead: Counter[str] = Counter()
-    behind: Counter[str] = Counter()
-    for inference in inferences:
-        if inference.attestation.digest in view.leaves:
-            continue
-        statement = inference.attestation.statement
-        session = (statement.key_id, statement.session)
-        if statement.sequence < oldest.get(session, -1):
-            ahead[inference.stage] += 1
-        elif statement.sequence < newest.get(session, -1):
-            yield inference.finding(
-                "missing_from_log",
-                f"stage {inference.stage}: sequence {inference.sequence} is not in the log, though a later one is",
-            )
-        else:
-            behind[inference.stage] += 1
-    for stage, count in ahead.items():
-        yield Finding(
-            "logged_late", f"stage {stage}: the first {count} recorded attestations are not in the log", stage=stage
-        )
-    for stage, count in behind.items():
-        yield Finding(
-            "not_logged_yet", f"stage {stage}: the last {count} recorded attestations are not in the log", stage=stage
-        )

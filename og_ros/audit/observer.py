@@ -16,8 +16,11 @@ class Observer:
     def inference(self, inference: Inference) -> None:
         """An attestation was read and checked; its inputs are not joined yet."""
 
+    def judged(self, inference: Inference) -> None:
+        """An inference was judged: its inputs are joined; `sources` are cut some time later."""
+
     def decision(self, inference: Inference) -> None:
-        """An inference that commands the robot was judged: its chain is joined and its levels are known."""
+        """A judged inference commands the robot; its chain is joined and its levels are known."""
 
     def finding(self, finding: Finding) -> None:
         """Something was found."""

@@ -20,12 +20,24 @@ class Record:
 
 
 @dataclass(slots=True)
+class Message:
+    """A recorded data message: its digest (empty: too short to be one), time of arrival, header stamp (0: none)."""
+
+    topic: str
+    digest: bytes
+    received_ns: int
+    stamp_ns: int
+    attested: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Inference:
     """An attestation under audit: where it arrived, and what its checks gave.
 
     `signed` is None where the signature could not be checked. `sources` holds, for each input, the inference that made
     it (None: a message that no stage attests), and `seen` whether a message with that digest was recorded. `linked`
     says that every path back from it ends in recorded sensor messages; `origin_ns` is the oldest stamp among those.
+    Both are final once `resolved`.
     `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
     `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
     level on each axis over the whole chain, once it is resolved.
@@ -42,6 +54,7 @@ class Inference:
     outputs_seen: list[bool] = field(default_factory=list)
     linked: bool = False
     origin_ns: int | None = None
+    resolved: bool = False
     reexecuted: bool | None = None
     disclosed: frozenset[tuple[str, int]] = frozenset()
     chain_levels: Mapping[str, str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,13 +11,14 @@ from og_ros.attest import Statement
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference
 
-# So many of a session's newest sequence numbers are remembered, so that a week's run stays small.
-WINDOW: Final = 65_536
+SessionKey = tuple[bytes, bytes]
+# So many of a session's newest sequence numbers are remembered with their digests, so that a week's run stays small.
+WINDOW: Final = 8192
 
 
 @dataclass
 class SessionChain:
-    """What has been seen of one session; `gaps` are its missing sequence numbers, as (first, last)."""
+    """What has been seen of one session; `gaps` are its missing sequence numbers, as (first, last), in order."""
 
     first: Inference
     newest: Inference
@@ -24,21 +26,23 @@ class SessionChain:
     gaps: list[tuple[int, int]] = field(default_factory=list)
     digests: dict[int, bytes] = field(default_factory=dict)
     previous: dict[int, bytes] = field(default_factory=dict)
+    lost: int = 0
 
     @property
     def statement(self) -> Statement:
         """The statement of the first attestation seen."""
         return self.first.attestation.statement
 
-    @property
-    def lost(self) -> int:
-        """How many sequence numbers between the first and the newest are missing."""
-        return sum(last - first + 1 for first, last in self.gaps)
+    def has(self, sequence: int) -> bool:
+        """Return whether an attestation with a sequence number was seen, however long ago."""
+        if not self.count or not self.first.sequence <= sequence <= self.newest.sequence:
+            return False
+        return self._gap_of(sequence) is None
 
     def take(self, inference: Inference) -> None:
         """Count an attestation in, opening or closing gaps."""
         statement, sequence = inference.attestation.statement, inference.sequence
-        if sequence in self.digests:
+        if self.has(sequence):
             return
         self.digests[sequence] = inference.attestation.digest
         self.previous[sequence] = statement.previous
@@ -49,22 +53,30 @@ class SessionChain:
         if self.count == 1:
             return
         if sequence > self.newest.sequence:
-            if sequence > self.newest.sequence + 1:
-                self.gaps.append((self.newest.sequence + 1, sequence - 1))
+            self._open(len(self.gaps), self.newest.sequence + 1, sequence - 1)
             self.newest = inference
         elif sequence < self.first.sequence:
-            if sequence < self.first.sequence - 1:
-                self.gaps.append((sequence + 1, self.first.sequence - 1))
+            self._open(0, sequence + 1, self.first.sequence - 1)
             self.first = inference
         else:
             self._close(sequence)
 
+    def _open(self, at: int, first: int, last: int) -> None:
+        if first <= last:
+            self.gaps.insert(at, (first, last))
+            self.lost += last - first + 1
+
     def _close(self, sequence: int) -> None:
-        for index, (first, last) in enumerate(self.gaps):
-            if first <= sequence <= last:
-                rest = [(first, sequence - 1), (sequence + 1, last)]
-                self.gaps[index : index + 1] = [(a, b) for a, b in rest if a <= b]
-                return
+        index = self._gap_of(sequence)
+        assert index is not None
+        first, last = self.gaps[index]
+        rest = [(first, sequence - 1), (sequence + 1, last)]
+        self.gaps[index : index + 1] = [(a, b) for a, b in rest if a <= b]
+        self.lost -= 1
+
+    def _gap_of(self, sequence: int) -> int | None:
+        index = bisect_right(self.gaps, (sequence, 2**64)) - 1
+        return index if index >= 0 and self.gaps[index][0] <= sequence <= self.gaps[index][1] else None
 
 
 class SessionChecker:
@@ -74,14 +86,25 @@ class SessionChecker:
     """
 
     def __init__(self) -> None:
-        self.sessions: dict[tuple[bytes, bytes], SessionChain] = {}
+        self.sessions: dict[SessionKey, SessionChain] = {}
+
+    def find(self, statement: Statement) -> SessionChain | None:
+        """Return what has been seen of a statement's session."""
+        return self.sessions.get((statement.key_id, statement.session))
+
+    def replayed(self, inference: Inference) -> bool:
+        """Return whether the very attestation was seen, or one of its sequence so long ago that nobody can tell."""
+        chain = self.find(inference.attestation.statement)
+        if chain is None or not chain.has(inference.sequence):
+            return False
+        return chain.digests.get(inference.sequence) in (None, inference.attestation.digest)
 
     def add(self, inference: Inference) -> Iterator[Finding]:
         """Take the next attestation; yields what contradicts its session."""
         statement = inference.attestation.statement
-        key = (statement.key_id, statement.session)
-        chain = self.sessions.get(key)
+        chain = self.find(statement)
         if chain is None:
+            key = (statement.key_id, statement.session)
             chain = self.sessions[key] = SessionChain(inference, inference)
             if statement.sequence > 0:
                 yield inference.finding(
@@ -97,34 +120,44 @@ class SessionChecker:
 
 def _continuity(chain: SessionChain, inference: Inference) -> Iterator[Finding]:
     statement, old = inference.attestation.statement, chain.statement
-    for name in ("robot", "stage", "node", "model", "runtime"):
-        if getattr(statement, name) != getattr(old, name):
-            yield inference.finding(
-                "session_changed",
-                f"stage {old.stage}: {name} changed within one session; a session keeps the {name} that it began with",
-            )
-            break
-    if statement.sequence in chain.digests:
-        if chain.digests[statement.sequence] != inference.attestation.digest:
+    name = _changed(old, statement)
+    if name:
+        yield inference.finding(
+            "session_changed",
+            f"stage {old.stage}: {name} changed within one session; a session keeps the {name} that it began with",
+        )
+    if chain.has(statement.sequence):
+        if chain.digests.get(statement.sequence) != inference.attestation.digest:
             yield inference.finding(
                 "session_forked",
                 f"stage {statement.stage}: two attestations of one session have sequence {statement.sequence}",
             )
         return
-    if statement.sequence < chain.newest.sequence:
+    newest = chain.newest
+    if statement.sequence < newest.sequence:
         if not inference.topic:
             return  # taken from the log to fill a gap of the recording
         yield inference.finding(
             "attestation_reordered",
-            f"stage {statement.stage}: sequence {statement.sequence} arrived after {chain.newest.sequence}",
+            f"stage {statement.stage}: sequence {statement.sequence} arrived after {newest.sequence}",
         )
         return
-    if statement.start_monotonic_ns < chain.newest.attestation.statement.start_monotonic_ns:
+    if statement.start_monotonic_ns < newest.attestation.statement.start_monotonic_ns:
         yield inference.finding(
             "clock_went_back",
-            f"stage {statement.stage}: sequence {statement.sequence} began before sequence {chain.newest.sequence} "
+            f"stage {statement.stage}: sequence {statement.sequence} began before sequence {newest.sequence} "
             "by the session's monotonic clock",
         )
+
+
+def _changed(old: Statement, new: Statement) -> str:
+    """Return the first of the fields that a session keeps which differs; empty when none does."""
+    if old.model is new.model and old.runtime is new.runtime and old.robot is new.robot and old.node is new.node:
+        return "stage" if old.stage != new.stage else ""
+    for name in ("robot", "stage", "node", "model", "runtime"):
+        if getattr(old, name) != getattr(new, name):
+            return name
+    return ""
 
 
 def _neighbours(chain: SessionChain, inference: Inference) -> Iterator[Finding]:

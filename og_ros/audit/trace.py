@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from og_ros.attest import DataReference
-from og_ros.audit.auditor import Auditor
+from og_ros.audit.observer import Observer
 from og_ros.audit.records import Inference
 from og_ros.errors import BagError
 
@@ -57,31 +58,33 @@ class TraceNode:
         return data
 
 
-def outputs_on(auditor: Auditor, topic: str) -> list[tuple[Inference, int]]:
-    """Return the attested outputs on a topic in order, as (inference, index among its outputs)."""
-    return [
-        (inference, index)
-        for inference in auditor.inferences
-        for index, reference in enumerate(inference.attestation.statement.outputs)
-        if reference.topic == topic
-    ]
+class Tracer(Observer):
+    """Finds one attested message while an audit runs: the index-th on a topic (negative: from the end)."""
 
+    def __init__(self, topic: str, index: int = -1) -> None:
+        self._topic, self._index = topic, index
+        self._attested: set[str] = set()
+        self._count = 0
+        self._found: deque[TraceNode] = deque(maxlen=1 if index >= 0 else -index)
 
-def trace(auditor: Auditor, topic: str, index: int = -1) -> TraceNode:
-    """Return the tree of the index-th attested message on a topic (negative: from the end).
+    def judged(self, inference: Inference) -> None:
+        """Keep the tree of an inference if it may be the one."""
+        for output, reference in enumerate(inference.attestation.statement.outputs):
+            self._attested.add(reference.topic)
+            if reference.topic == self._topic:
+                if self._index < 0 or self._index == self._count:
+                    self._found.append(_node(inference, output, inference.outputs_seen[output], set()))
+                self._count += 1
 
-    Raises BagError when no such message was attested.
-    """
-    outputs = outputs_on(auditor, topic)
-    if not outputs:
-        attested = sorted({r.topic for i in auditor.inferences for r in i.attestation.statement.outputs})
-        known = f"; attested topics are {', '.join(attested)}" if attested else "; nothing in it is attested"
-        raise BagError(f"no message on {topic} is attested in this recording{known}")
-    try:
-        inference, output = outputs[index]
-    except IndexError as error:
-        raise BagError(f"{topic} has {len(outputs)} attested messages; there is no index {index}") from error
-    return _node(inference, output, inference.outputs_seen[output], set())
+    def result(self) -> TraceNode:
+        """Return the tree of the message; raises BagError when no such message was attested."""
+        if not self._count:
+            attested = ", ".join(sorted(self._attested))
+            known = f"; attested topics are {attested}" if attested else "; nothing in it is attested"
+            raise BagError(f"no message on {self._topic} is attested in this recording{known}")
+        if not -self._count <= self._index < self._count:
+            raise BagError(f"{self._topic} has {self._count} attested messages; there is no index {self._index}")
+        return self._found[0]
 
 
 def _node(inference: Inference, output: int, recorded: bool, shown: set[int]) -> TraceNode:

@@ -47,12 +47,13 @@ def run(args: argparse.Namespace) -> int:
     """Trace one message and return the exit code."""
     from og_ros.audit.bag import open_bag
     from og_ros.audit.run import join_bag
-    from og_ros.audit.trace import trace as trace_message
+    from og_ros.audit.trace import Tracer
 
     registry, policy = trust(args)
     with open_bag(args.bag) as bag:
-        auditor = join_bag(bag, registry, policy, args.ledger)
-    node = trace_message(auditor, args.topic, args.index)
+        tracer = Tracer(args.topic, args.index)
+        join_bag(bag, registry, policy, args.ledger, observers=[tracer])
+    node = tracer.result()
     if args.json:
         write_json(node.as_json(), "-")
     else:

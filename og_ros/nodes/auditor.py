@@ -25,12 +25,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest.keys import load_private
 from og_ros.audit.auditor import Auditor
+from og_ros.audit.examine import message_of
 from og_ros.audit.findings import Finding as FoundThing
 from og_ros.audit.findings import Severity
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy, load_policy
-from og_ros.audit.records import Inference, Record
-from og_ros.audit.run import stamp_of
+from og_ros.audit.records import Inference, Message, Record
 from og_ros.errors import ConfigError, LogError, OgError
 from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
@@ -43,14 +43,6 @@ from og_ros.registry import Registry
 QUEUE_SIZE: Final = 8192
 BATCH: Final = 256
 RECENT_FINDINGS: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    topic: str
-    digest: bytes
-    received_ns: int
-    stamp_ns: int
 
 
 @dataclass
@@ -118,13 +110,14 @@ class AuditorNode(Node):
             self._registry,
             self._policy,
             recorded=lambda topic: topic in self._data,
+            live=True,
             horizon_ns=horizon_ns,
             observers=[_Watch(self)],
         )
         self._attestations: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
         self._unusable: set[str] = set()
-        self._queue: queue.Queue[_Message | Record | None] = queue.Queue(QUEUE_SIZE)
+        self._queue: queue.Queue[Message | Record | None] = queue.Queue(QUEUE_SIZE)
         self._lock = threading.Lock()
         self._stages: dict[str, _Stage] = {}
         self._recent: deque[Finding] = deque(maxlen=RECENT_FINDINGS)
@@ -219,8 +212,8 @@ class AuditorNode(Node):
         self._queue.put(Record(topic, ATTESTATION_TYPE, raw, time.time_ns()))
 
     def _take_message(self, topic: str, raw: bytes, stamped: bool) -> None:
-        received_ns = time.time_ns()
-        self._queue.put(_Message(topic, self._auditor.digest_of(topic, raw), received_ns, stamp_of(raw, stamped)))
+        record = Record(topic, "", raw, time.time_ns())
+        self._queue.put(message_of(record, self._auditor.joiner.algorithm_of(topic), stamped))
 
     # The worker: verify, join, log.
 
@@ -265,11 +258,11 @@ class AuditorNode(Node):
         except queue.Empty:
             return True
 
-    def _feed(self, item: _Message | Record) -> None:
+    def _feed(self, item: Message | Record) -> None:
         if isinstance(item, Record):
             self._auditor.feed(item)
         else:
-            self._auditor.feed_message(item.topic, item.digest, item.received_ns, item.stamp_ns)
+            self._auditor.take(item)
 
     def _open_ledger(self, directory: Path) -> Ledger:
         key = load_private(Path(self._text("log_key")))

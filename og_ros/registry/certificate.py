@@ -9,6 +9,7 @@ from typing import Final
 
 from og_ros.attest import keys
 from og_ros.attest.statement import Algorithm
+from og_ros.attest.verifier import Verifier
 
 ROLES: Final = ("models", "keys", "index")
 """What an authority may sign: model certificates, key certificates, the index and its own successors."""
@@ -126,6 +127,11 @@ class KeyCertificate:
     def public_key(self) -> keys.PublicKey:
         """The key; it was checked when the certificate was read."""
         return keys.parse_public(self.public_key_pem, f"the certified key {self.key_id.hex()[:16]}")
+
+    @cached_property
+    def verifier(self) -> Verifier:
+        """What checks the key's signatures."""
+        return Verifier(self.public_key)
 
     def status(self, at_ns: int) -> Status:
         """Return what the certificate is worth at a time in ns since 1970.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,9 @@ from og_ros.attest import (
 )
 from og_ros.attest.digest import covered_size
 from og_ros.attest.signer import P256_ORDER
+from og_ros.audit.observer import Observer
 from og_ros.audit.policy import parse_policy
-from og_ros.audit.records import Record
+from og_ros.audit.records import Inference, Record
 from og_ros.audit.report import Report, Verdict
 from og_ros.audit.run import audit_bag
 from og_ros.registry import Registry, RegistryWriter
@@ -38,11 +39,16 @@ from og_ros.registry import Registry, RegistryWriter
 TICK = 20  # attacks strike in the middle of the run
 
 
-def audit(run: Run, directory: Path, certify: Callable[[RegistryWriter, Run], None] | None = None) -> Report:
+def audit(
+    run: Run,
+    directory: Path,
+    certify: Callable[[RegistryWriter, Run], None] | None = None,
+    observers: Sequence[Observer] = (),
+) -> Report:
     """Write a run with its registry and audit it from disk."""
     run.write_registry(directory / "registry", certify)
     run.write_bag(directory / "bag")
-    return audit_bag(directory / "bag", Registry.open(directory / "registry"))
+    return audit_bag(directory / "bag", Registry.open(directory / "registry"), observers=observers)
 
 
 def place(run: Run, stage: str, tick: int = TICK) -> int:
@@ -598,11 +604,16 @@ def test_outputs_that_repeat_to_the_byte_are_linked_to_the_newest(tmp_path: Path
         }
         run.resign(index, previous=previous[s.stage], **changed)
         previous[s.stage] = decode_attestation(run.records[index].payload).digest
-    report = audit(run, tmp_path)
+    sources: list[tuple[int, int]] = []
+
+    class Sources(Observer):
+        def decision(self, inference: Inference) -> None:
+            sources.append((inference.sequence, inference.sources[0].sources[0].sequence))  # type: ignore[union-attr]
+
+    report = audit(run, tmp_path, observers=[Sources()])
     assert report.findings == []
     assert report.auditor.tally.linked == 30
-    for decision in report.auditor.decisions:
-        assert decision.sources[0].sources[0].sequence == decision.sequence  # type: ignore[union-attr]
+    assert sources == [(n, n) for n in range(30)]
 
 
 def constant_output(run: Run) -> None:
