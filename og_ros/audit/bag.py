@@ -51,7 +51,8 @@ class Bag:
         self.unpacked = unpacked
         self._metadata = files.metadata
         self._files = [bag_files.open_file(files.storage, path) for path in bag_files.unpack(files, unpacked)]
-        self._packed_size = sum(path.stat().st_size for path in files.files)
+        self.size = sum(path.stat().st_size for path in files.files)
+        """Bytes of the storage files as they lie on disk."""
         stored: dict[str, list[StoredTopic]] = {}
         for file in self._files:
             for topic in file.topics:
@@ -96,7 +97,7 @@ class Bag:
             raise BagError(f"cannot read the recording {self.path}: {error or 'it needs too much memory'}") from error
 
     def _decompressed(self, records: Iterator[Record]) -> Iterator[Record]:
-        room = decompression.largest(self._packed_size)
+        room = decompression.largest(self.size)
         for record in records:
             try:
                 payload = decompression.message(record.payload)

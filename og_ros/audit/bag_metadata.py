@@ -19,6 +19,7 @@ from og_ros.errors import BagError
 NAME: Final = "metadata.yaml"
 MAX_VERSION: Final = 9
 _MAX_SIZE: Final = 4 * 2**20
+_MAX_DEPTH: Final = 32
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 # Every scalar as text: no dates, no sexagesimal numbers, no merge keys, no tags.
 _Loader: Final[Any] = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -56,8 +57,8 @@ def load(directory: Path) -> Metadata | None:
 def parse(content: bytes, name: str) -> Metadata:
     """Read the text of a metadata.yaml; raises BagError, naming the file and the field."""
     try:
-        tree = yaml.load(content, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        tree = _load(content)
+    except (yaml.YAMLError, ValueError) as error:
         problem = " ".join(str(error).split())[:200]
         raise BagError(f"{name} is no YAML: {problem}; without this file, the storage files are read alone") from error
     fields = _Fields(name, tree).section("rosbag2_bagfile_information")
@@ -84,6 +85,19 @@ def parse(content: bytes, name: str) -> Metadata:
     )
 
 
+def _load(content: bytes | str) -> Any:
+    """Load YAML that is not nested deeply: libyaml's composer ends the process when it runs out of stack."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return yaml.load(content, Loader=_Loader)
+
+
 def offers_last_messages(profiles: Any) -> bool:
     """Return whether every recorded publisher offered its last messages to late subscribers, as on /tf_static.
 
@@ -91,8 +105,8 @@ def offers_last_messages(profiles: Any) -> bool:
     """
     if isinstance(profiles, str) and profiles:
         try:
-            profiles = yaml.load(profiles[:_MAX_SIZE], Loader=_Loader)
-        except (yaml.YAMLError, ValueError, RecursionError):
+            profiles = _load(profiles[:_MAX_SIZE])
+        except (yaml.YAMLError, ValueError):
             return False
     if not isinstance(profiles, list) or not profiles:
         return False

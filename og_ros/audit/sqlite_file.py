@@ -201,7 +201,7 @@ class SqliteFile:
             finally:
                 database.close()
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
-            raise self._damaged(str(error)) from error
+            raise self._damaged("its pages lead on without end" if budget < 0 else str(error)) from error
 
     def _damaged(self, problem: str) -> BagError:
         return BagError(f"{self.path} is damaged: {problem}")
