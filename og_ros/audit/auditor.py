@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE, Attestation
@@ -14,11 +14,13 @@ from og_ros.audit import links
 from og_ros.audit.examine import Checked, Examiner, Item, message_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
+from og_ros.audit.judge import Judge, chain_latency
 from og_ros.audit.ledger import LogCheck, LogView
-from og_ros.audit.levels import LevelTally, levels_of, reaches
+from og_ros.audit.levels import LOWEST, LevelTally, levels_of
 from og_ros.audit.memory import Retention
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
+from og_ros.audit.reasons import facts_of
 from og_ros.audit.records import Inference, Message, Record
 from og_ros.audit.sessions import SessionChain, SessionChecker
 from og_ros.registry import Registry
@@ -33,8 +35,6 @@ LIVE_HORIZON_NS: Final = 2 * 10**9
 LIVE_RETENTION: Final = Retention(30 * 10**9, 50_000)
 RECORDING_HORIZON_NS: Final = 10 * 10**9
 RECORDING_RETENTION: Final = Retention(120 * 10**9, 50_000)
-# A sensor stamp and an attestation that are a day apart come from different clocks (simulated and wall time).
-_SAME_CLOCK_NS: Final = 86_400 * 10**9
 
 
 @dataclass
@@ -78,8 +78,9 @@ class Auditor:
     Feed records in the order of arrival, call `advance` now and then, and `finish` at the end. Without a registry
     neither signatures nor certificates can be checked. A record is judged once its counterparts had `horizon_ns` to
     arrive, and forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
-    once; in a recording a message waits until a later attestation shows whether its own was lost. `observers` are told
-    of every attestation that was checked, every inference and decision that was judged, and every finding.
+    once; in a recording a message waits until a later attestation shows whether its own was lost. `reexecuted` maps the
+    digests of attestations that were run again to whether their outputs were reproduced. `observers` are told of every
+    attestation that was checked, every inference and decision that was judged, and every finding.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Auditor:
         live: bool = False,
         horizon_ns: int | None = None,
         log: LogCheck | None = None,
+        reexecuted: Mapping[bytes, bool] | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.registry = registry
@@ -100,7 +102,10 @@ class Auditor:
         self.levels = LevelTally()
         self.sessions = SessionChecker()
         self.stages: dict[str, Statement] = {}
+        # A live log is still being written, so what it has is not judged yet.
+        self.judge = Judge(_without(self.policy, "settlement") if live else self.policy, registry)
         self._log = log
+        self._reexecuted = reexecuted or {}
         self._horizon_ns = horizon_ns or (LIVE_HORIZON_NS if live else RECORDING_HORIZON_NS)
         self._examiner = Examiner(registry)
         self.joiner = Joiner(
@@ -115,6 +120,7 @@ class Auditor:
         self._digests_in_order: deque[bytes] = deque()
         self._pending: deque[Inference] = deque()
         self._observers = tuple(observers)
+        self._report_all(self.judge.trust())
         if log is not None:
             self._report_all(log.findings)
 
@@ -170,6 +176,7 @@ class Auditor:
             )
             return
         self._report_all(checked.findings)
+        inference.reexecuted = self._reexecuted.get(inference.attestation.digest)
         if abs(inference.received_ns - statement.signed_at_ns) > self.policy.max_clock_skew_ns:
             apart = (inference.received_ns - statement.signed_at_ns) / 1e9
             self.report(
@@ -233,7 +240,9 @@ class Auditor:
             self._judge(inference)
 
     def _judge(self, inference: Inference) -> None:
-        self._apply_policy(inference)
+        levels = levels_of(inference)
+        self.levels.add(inference.stage, levels, lambda: facts_of(inference, self.registry, self.log))
+        self._report_all(self.judge.inference(inference, levels))
         decision = self.is_decision(inference)
         if decision:
             self._count(inference)
@@ -242,22 +251,8 @@ class Auditor:
             if decision:
                 observer.decision(inference)
 
-    def _apply_policy(self, inference: Inference) -> None:
-        minimum = self.policy.minimum(inference.stage)
-        levels = levels_of(inference)
-        self.levels.add(inference.stage, levels)
-        for axis, least in minimum.items():
-            if not reaches(axis, levels[axis], least):
-                self.report(
-                    inference.finding(
-                        "below_policy",
-                        f"stage {inference.stage}: {axis} is {levels[axis]}; the policy demands {least}",
-                    )
-                )
-
     def _count(self, inference: Inference) -> None:
         self.tally.decisions += 1
-        statement = inference.attestation.statement
         if inference.linked:
             self.tally.linked += 1
         else:
@@ -267,23 +262,13 @@ class Auditor:
                     f"stage {inference.stage}: this command cannot be traced back to recorded sensor messages",
                 )
             )
-        if inference.linked and inference.origin_ns is not None:
-            self._count_latency(inference, statement.start_ns + statement.duration_ns - inference.origin_ns)
-
-    def _count_latency(self, inference: Inference, latency_ns: int) -> None:
-        if abs(latency_ns) > _SAME_CLOCK_NS:
-            self.tally.other_clock += 1
-            return
-        self.tally.latencies_ns.append(latency_ns)
-        limit = self.policy.max_chain_latency_ns
-        if limit is not None and latency_ns > limit:
-            self.report(
-                inference.finding(
-                    "latency_exceeds_policy",
-                    f"stage {inference.stage}: {latency_ns / 1e6:.1f} ms from sensor to command; "
-                    f"{limit / 1e6:g} ms are allowed",
-                )
-            )
+        latency_ns, other_clock = chain_latency(inference)
+        self.tally.other_clock += other_clock
+        if latency_ns is not None:
+            self.tally.latencies_ns.append(latency_ns)
+        chain = inference.chain_levels or LOWEST
+        self.levels.add_decision(chain)
+        self._report_all(self.judge.decision(inference, chain, latency_ns))
 
     def _is_duplicate(self, inference: Inference) -> bool:
         key = inference.attestation.digest
@@ -304,6 +289,16 @@ class Auditor:
     def _report_all(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.report(finding)
+
+
+def _without(policy: Policy, axis: str) -> Policy:
+    """Return a policy that demands nothing on one axis."""
+
+    def rest(levels: Mapping[str, str]) -> dict[str, str]:
+        return {name: level for name, level in levels.items() if name != axis}
+
+    stages = {name: replace(demands, levels=rest(demands.levels)) for name, demands in policy.stages.items()}
+    return replace(policy, stages=stages, decision_levels=rest(policy.decision_levels))
 
 
 def _gaps(chain: SessionChain) -> Iterator[Finding]:

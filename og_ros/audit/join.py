@@ -7,7 +7,7 @@ earlier, so the same code serves a recording and a live stream.
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from og_ros.attest import Clock, DataReference, Disclosure, Statement
@@ -61,6 +61,11 @@ class Joiner:
     def is_attested(self, topic: str) -> bool:
         """Return whether any attestation names the topic as an output."""
         return topic in self._attested
+
+    @property
+    def attested_topics(self) -> Collection[str]:
+        """The topics that some attestation names as an output."""
+        return self._attested.keys()
 
     def algorithm_of(self, topic: str) -> str:
         """Return the digest algorithm that a topic's messages are hashed with; SHA-256 unless it is named otherwise."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from og_ros.audit.levels import LOWEST, chain_levels, levels_of
 from og_ros.audit.records import Inference
 
 
 def resolve(inferences: Iterable[Inference], is_attested: Callable[[str], bool]) -> None:
-    """Set `linked`, `origin_ns` and `resolved` of inferences whose inputs were joined.
+    """Set `linked`, `origin_ns`, `chain_levels` and `resolved` of inferences whose inputs were joined.
 
     Depth first with an explicit stack: a stage that reads its own last output makes a chain as long as the run. An
     inference that would rest on itself is not linked.
@@ -47,4 +48,7 @@ def _conclude(inference: Inference, is_attested: Callable[[str], bool]) -> None:
                 stamps.append(reference.stamp_ns)
     inference.linked = linked
     inference.origin_ns = min(stamps) if stamps else None
+    inference.chain_levels = chain_levels(
+        levels_of(inference), (s.chain_levels or LOWEST for s in inference.sources if s is not None)
+    )
     inference.resolved = joined

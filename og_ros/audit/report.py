@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -33,10 +34,18 @@ class Report:
     registry: Registry | None
     policy: Policy
     not_checked: tuple[str, ...]
+    reexecution: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, bag: Bag, auditor: Auditor, registry: Registry | None, policy: Policy) -> Report:
-        """Conclude an audit whose auditor is finished."""
+    def of(
+        cls,
+        bag: Bag,
+        auditor: Auditor,
+        registry: Registry | None,
+        policy: Policy,
+        reexecution: Mapping[str, Any] | None = None,
+    ) -> Report:
+        """Conclude an audit whose auditor is finished; `reexecution` is what was run again, as JSON shows it."""
         return cls(
             recording=bag.path.name,
             duration_s=(bag.end_ns - bag.start_ns) / 1e9,
@@ -44,7 +53,8 @@ class Report:
             auditor=auditor,
             registry=registry,
             policy=policy,
-            not_checked=tuple(_not_checked(bag, auditor, registry)),
+            not_checked=tuple(_not_checked(bag, auditor, registry, reexecution)),
+            reexecution=reexecution,
         )
 
     @property
@@ -113,11 +123,14 @@ class Report:
             "log": None
             if log is None
             else {"origin": log.origin, "size": log.size, "root": log.root, "checkpointed": log.covered},
+            "reexecution": self.reexecution,
             "policy": self.policy.digest or None,
         }
 
 
-def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None) -> list[str]:
+def _not_checked(
+    bag: Bag, auditor: Auditor, registry: Registry | None, reexecution: Mapping[str, Any] | None
+) -> list[str]:
     notes = []
     if registry is None:
         notes.append("signatures, keys and models: no registry was given (--registry)")
@@ -145,7 +158,12 @@ def _not_checked(bag: Bag, auditor: Auditor, registry: Registry | None) -> list[
         )
     if auditor.tally.attestations and not auditor.tally.decisions:
         notes.append("decisions: every attested output is read by another stage, and the policy names none")
-    notes.append("re-execution: no model was run again, so a stage that signs a lie about its own output is not found")
+    if reexecution is None:
+        notes.append(
+            "re-execution: no model was run again (--reexecute), so a stage that signs a lie about its own output is "
+            "not found"
+        )
+    notes += auditor.judge.not_checked()
     notes.append("the execution environment of the keys: no evidence was read; a software key proves no environment")
     notes.append("settlement: no checkpoint was checked against witnesses or a chain")
     return notes

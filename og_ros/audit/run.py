@@ -9,9 +9,12 @@ from pathlib import Path
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.findings import Finding
+from og_ros.audit.judge import RunTotals, SessionTotal
 from og_ros.audit.ledger import LogCheck
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
+from og_ros.audit.reexecution import ReexecutionPlan, conclude, reexecute, select
+from og_ros.audit.reexecution_tally import ReexecutionTally
 from og_ros.audit.report import Report
 from og_ros.audit.stream import Stream, arrival
 from og_ros.log import Ledger
@@ -28,38 +31,54 @@ def audit_bag(
     progress: Progress | None = None,
     observers: Sequence[Observer] = (),
     jobs: int = 1,
+    reexecution: ReexecutionPlan | None = None,
 ) -> Report:
-    """Audit a recording, with `jobs` processes.
+    """Audit a recording, with `jobs` processes; `reexecution` says what is to be run again.
 
     `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
     something could not be read at all; what does not hold is in the report's findings.
     """
     policy = policy or Policy()
     with open_bag(path) as bag:
-        auditor = join_bag(bag, registry, policy, ledger, progress, observers, jobs)
-        return Report.of(bag, auditor, registry, policy)
+        auditor, again = _audit(bag, registry, policy, ledger, progress, observers, jobs, reexecution)
+        ran = None if reexecution is None or again is None else {**reexecution.as_json(), **again.as_json()}
+        return Report.of(bag, auditor, registry, policy, ran)
 
 
-def join_bag(
+def _audit(
     bag: Bag,
     registry: Registry | None,
     policy: Policy,
-    ledger: Path | None = None,
-    progress: Progress | None = None,
-    observers: Sequence[Observer] = (),
-    jobs: int = 1,
-) -> Auditor:
+    ledger: Path | None,
+    progress: Progress | None,
+    observers: Sequence[Observer],
+    jobs: int,
+    reexecution: ReexecutionPlan | None,
+) -> tuple[Auditor, ReexecutionTally | None]:
     """Read a recording into an auditor that is finished: everything joined and judged."""
     with ExitStack() as stack:
         log = LogCheck(stack.enter_context(Ledger.open(ledger)), registry) if ledger is not None else None
-        auditor = Auditor(registry, policy, recorded=bag.topics.__contains__, log=log, observers=observers)
-        if registry is not None and policy.registry_root is not None and not registry.pinned:
-            auditor.report(
-                Finding(
-                    "root_not_trusted", f"the registry's root is {registry.fingerprint}, not {policy.registry_root}"
-                )
+        found: list[Finding] = []
+        again = None
+        if reexecution is not None:
+            again = reexecute(
+                bag,
+                reexecution,
+                select(bag, reexecution),
+                registry,
+                report=found.append,
+                progress=progress,
             )
-        for finding in bag.findings:
+            found += conclude(reexecution, again, bag.end_ns)
+        auditor = Auditor(
+            registry,
+            policy,
+            recorded=bag.topics.__contains__,
+            log=log,
+            reexecuted=again.verdicts if again is not None else None,
+            observers=observers,
+        )
+        for finding in (*bag.findings, *found):
             auditor.report(finding)
         stream = Stream(bag, registry, jobs)
         for stretch in stream:
@@ -75,8 +94,9 @@ def join_bag(
             Finding("no_attestations", "the recording holds no attestations: nothing in it is accounted for")
         )
     _check_counts(auditor, bag, stream.topics, stream.counts)
-    _apply_policy(auditor, policy)
-    return auditor
+    for finding in auditor.judge.run(_totals(auditor, again)):
+        auditor.report(finding)
+    return auditor, again
 
 
 def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> None:
@@ -88,30 +108,17 @@ def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Map
             auditor.report(Finding("recording_incomplete", problem, topic))
 
 
-def _apply_policy(auditor: Auditor, policy: Policy) -> None:
-    for stage in policy.required_stages:
-        if stage not in auditor.stages:
-            auditor.report(Finding("stage_missing", f"stage {stage} is required and attested nothing", stage=stage))
-    for topic, tally in sorted(auditor.joiner.tallies.items()):
-        expected = max(tally.messages, tally.references, 1)
-        if tally.missing / expected > policy.max_loss:
-            auditor.report(
-                Finding(
-                    "loss_exceeds_policy",
-                    f"{tally.missing} of {expected} records on {topic} lack their counterpart; "
-                    f"{policy.max_loss:.1%} are allowed",
-                    topic=topic,
-                )
-            )
-    for chain in auditor.sessions.sessions.values():
-        share = chain.lost / (chain.lost + chain.count)
-        if share > policy.max_loss:
-            auditor.report(
-                Finding(
-                    "loss_exceeds_policy",
-                    f"stage {chain.statement.stage}: {chain.lost} of {chain.lost + chain.count} attestations of a "
-                    f"session are missing; {policy.max_loss:.1%} are allowed",
-                    topic=chain.first.topic,
-                    stage=chain.statement.stage,
-                )
-            )
+def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals:
+    """Collect what only the end of a run tells."""
+    topics = auditor.joiner.tallies
+    stages = reexecution.stages if reexecution is not None else {}
+    return RunTotals(
+        stages=auditor.stages,
+        outputs=auditor.joiner.attested_topics,
+        topics={name: (tally.missing, max(tally.messages, tally.references, 1)) for name, tally in topics.items()},
+        sessions=[
+            SessionTotal(chain.statement.stage, chain.first.topic, chain.lost, chain.count)
+            for chain in auditor.sessions.sessions.values()
+        ],
+        reexecuted={name: (count.run_again, count.population) for name, count in stages.items()},
+    )

@@ -45,14 +45,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trace one message and return the exit code."""
-    from og_ros.audit.bag import open_bag
-    from og_ros.audit.run import join_bag
+    from og_ros.audit.run import audit_bag
     from og_ros.audit.trace import Tracer
 
     registry, policy = trust(args)
-    with open_bag(args.bag) as bag:
-        tracer = Tracer(args.topic, args.index)
-        join_bag(bag, registry, policy, args.ledger, observers=[tracer])
+    tracer = Tracer(args.topic, args.index)
+    audit_bag(args.bag, registry, args.ledger, policy, observers=[tracer])
     node = tracer.result()
     if args.json:
         write_json(node.as_json(), "-")
