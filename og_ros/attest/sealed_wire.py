@@ -19,6 +19,8 @@ SEAL_TYPE: Final = "og_ros/msg/Seal"
 DEFINITION_TYPE: Final = "og_ros/msg/TopicDefinition"
 SEAL_TOPIC: Final = "/og_ros/seal"
 DEFINITION_TOPIC: Final = "/og_ros/seal/definitions"
+# In metadata.yaml (custom_data): the serialised Seals again, as a JSON list of base64.
+SEALS_KEY: Final = "og_ros.seals"
 
 FORMAT_VERSION: Final = 1
 SEAL_SIZE: Final = 16

@@ -90,7 +90,11 @@ def read_side_file(path: Path, ring: KeyRing) -> Iterator[SideRecord | Damage]:
     """
     try:
         with open(path, "rb") as stream:
-            if stream.read(len(MAGIC)) != MAGIC:
+            first = stream.read(len(MAGIC))
+            if first != MAGIC and MAGIC.startswith(first):
+                yield Damage(0, "the file ends before its first record")
+                return
+            if first != MAGIC:
                 raise DisclosureError(f"{path} is no side file of og_ros")
             yield from _read(stream, ring)
     except OSError as error:

@@ -21,6 +21,11 @@ Each stage of a robot signs with a key of its own; the registry says whose key i
   og-ros keys certify keys/perception.pem.pub --registry registry --authority keys/authority.pem \\
       --robot robot-7 --stage perception --days 365
 
+An auditor's key, for whom recordings are sealed, and a robot's secret for commitments:
+
+  og-ros keys generate auditor.pem --recipient
+  og-ros keys secret robot-7/disclosure.secret
+
 A lost key: what it signed before the time given stays valid, what it signs later is worth nothing.
 
   og-ros keys revoke 3f2a90c41b77e05d --registry registry --authority keys/authority.pem \\
@@ -41,6 +46,12 @@ def add_parser(subparsers: Any) -> None:
         "--algorithm", choices=("ES256", "EdDSA"), default="ES256",
         help="ES256 (P-256, default) for stages and authorities, EdDSA (Ed25519) for logs and witnesses",
     )  # fmt: skip
+    generate.add_argument(
+        "--recipient", action="store_true",
+        help="the key is to open sealed recordings (P-256); keep it off the robot, and sign nothing with it",
+    )  # fmt: skip
+    secret = actions.add_parser("secret", help="make a robot's disclosure secret: 32 random bytes, mode 0600")
+    secret.add_argument("file", type=Path, metavar="FILE", help="where it goes; never overwritten")
     show = actions.add_parser("show", help="show a key's id, algorithm and public half")
     show.add_argument("file", type=Path, metavar="FILE", help="PEM file of a private or public key")
 
@@ -63,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
     listing = actions.add_parser("list", help="list the keys of a registry with their status now")
     listing.add_argument("--registry", type=Path, required=True, metavar="D", help="the registry's directory")
     listing.add_argument("--root", metavar="sha256:…", help="the root's fingerprint, to check that it is this registry")
-    for action in (generate, show, certify, revoke, listing):
+    for action in (generate, secret, show, certify, revoke, listing):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -95,11 +106,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _generate(args: argparse.Namespace) -> dict[str, Any]:
     from og_ros.attest.statement import Algorithm
+    from og_ros.errors import ConfigError
     from og_ros.registry import key_files
 
+    if args.recipient and args.algorithm == "EdDSA":
+        raise ConfigError("an Ed25519 key only signs; a recipient needs one on P-256: leave --algorithm out")
     key_files.generate(args.file, Algorithm.EDDSA if args.algorithm == "EdDSA" else Algorithm.ES256)
-    print(f"wrote {args.file} (private: keep it) and {args.file}.pub (public: certify it)", file=sys.stderr)
+    use = "give it to robots, which seal for it" if args.recipient else "certify it"
+    print(f"wrote {args.file} (private: keep it) and {args.file}.pub (public: {use})", file=sys.stderr)
     return _show(args)
+
+
+def _secret(args: argparse.Namespace) -> dict[str, Any]:
+    from og_ros.attest.commitment import make_secret
+
+    make_secret(args.file)
+    text = f"wrote {args.file}: share it among the stages of one robot, and let it go nowhere else"
+    return {"json": {"file": str(args.file)}, "text": text}
 
 
 def _show(args: argparse.Namespace) -> dict[str, Any]:
@@ -179,4 +202,6 @@ def _one(certificate: KeyCertificate) -> dict[str, Any]:
     return {"json": described, "text": keys_table([described])}
 
 
-_ACTIONS = {"generate": _generate, "show": _show, "certify": _certify, "revoke": _revoke, "list": _list}
+_ACTIONS = {
+    "generate": _generate, "secret": _secret, "show": _show, "certify": _certify, "revoke": _revoke, "list": _list,
+}  # fmt: skip

@@ -18,7 +18,8 @@ COULD_NOT_CHECK: Final = 2
 
 # One module a verb, in the order that --help shows them. Each has add_parser(subparsers) and run(args) -> exit code.
 VERBS: Final = (
-    "demo", "audit", "trace", "run", "record", "replay", "attestation", "registry", "keys", "log", "doctor",
+    "demo", "audit", "trace", "run", "record", "replay", "unseal", "disclose", "report", "summary", "profile",
+    "pack", "verify", "attestation", "registry", "keys", "log", "doctor",
 )  # fmt: skip
 
 DESCRIPTION: Final = """\

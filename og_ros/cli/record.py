@@ -14,10 +14,12 @@ Examples:
   og-ros record run1 --all                                    every topic, until Ctrl-C
   og-ros record run1 --topics /scan /cmd_vel /cmd_vel/attestation --duration 60
   og-ros record run1 --topics /cmd_vel:geometry_msgs/msg/Twist    subscribed before there is a publisher
+  og-ros record run1 --all --seal auditor.pem.pub             encrypted for the auditor; see og-ros unseal
   og-ros record run1 --recover run1_saved                     after a crash: what reached the disk, as a proper bag
 
 Messages are stored as they arrive, byte for byte; definitions are embedded, so `ros2 bag`, Foxglove and PlotJuggler
-read the bag. Once a second everything is synced to the disk.
+read the bag. Once a second everything is synced to the disk. A sealed recording has attestations in clear, and of every
+other message its topic, type, time, size and digest.
 
 Exit codes: 0 the recording is complete (messages that had to be dropped are reported), 1 the disk failed, 2 it could
 not be made.
@@ -38,6 +40,17 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--all", action="store_true", help="record every topic but hidden ones")
     parser.add_argument("--duration", type=float, default=0.0, metavar="S", help="stop after S seconds")
     parser.add_argument("--compression", choices=("none", "zstd"), default="none", help="of each chunk")
+    parser.add_argument(
+        "--seal", type=Path, action="append", default=[], metavar="PUBLIC",
+        help="encrypt the data for the holder of this public key (PEM, P-256)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--committed", nargs="+", metavar="T", default=[],
+        help="topics that stages commit to: sealed with the commitment in place of the digest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--disclosure-key", type=Path, metavar="FILE", help="the robot's disclosure secret, for --committed"
+    )
     parser.add_argument(
         "--recover", type=Path, metavar="NEW", help="record nothing; write what is left of OUT to the new directory NEW"
     )
@@ -66,6 +79,9 @@ def run(args: argparse.Namespace) -> int:
         "duration": args.duration,
         "compression": args.compression,
         **({"topics": args.topics} if args.topics else {}),
+        **({"seal": [str(path) for path in args.seal]} if args.seal else {}),
+        **({"committed": args.committed} if args.committed else {}),
+        **({"disclosure_key": str(args.disclosure_key)} if args.disclosure_key else {}),
     }
     overrides = [Parameter(name, value=value) for name, value in values.items()]
     made: list[Recorder] = []

@@ -17,7 +17,7 @@ from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.rosbag2.errors import WriterError
 
-from og_ros.attest.sealed_wire import SEAL_TOPIC
+from og_ros.attest.sealed_wire import SEAL_TOPIC, SEALS_KEY
 from og_ros.errors import AttestationError, BagError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 VERSION: Final = 8  # the format of rosbag2 in Iron and Jazzy
 DROPPED_KEY: Final = "og_ros.dropped"
-SEALS_KEY: Final = "og_ros.seals"
 
 
 @dataclass(frozen=True)
