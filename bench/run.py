@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "support")
 import fleet
 from rosbags.rosbag2 import Reader
 from scenario import honest_run
+from sealing import record_sealed
 
 from og_ros.attest import (
     ATTESTATION_TYPE,
@@ -141,6 +142,7 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as directory:
         results |= audit_small_messages(Path(directory))
+        results |= record_sealed(Path(directory), measure)
         results |= fleet.two_workers(Path(directory) / "fleet", measure)
     print(f"{'what':<58} {'floor ms':>9} {'og_ros ms':>10} {'ratio':>6}")
     for name, (floor, actual, ratio) in results.items():
