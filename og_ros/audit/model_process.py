@@ -86,6 +86,12 @@ class ModelProcess:
         self._deaths[digest] += 1
         return unavailable(reason)
 
+    def kill(self) -> None:
+        """End the child from another thread; what it was running becomes unavailable."""
+        child = self._child
+        if child is not None:
+            child.kill()
+
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from og_ros.attest import ATTESTATION_TYPE, Attestation, decode_attestation, verify
+from og_ros.attest import (
+    ATTESTATION_TYPE,
+    Attestation,
+    DataReference,
+    Disclosure,
+    Statement,
+    decode_attestation,
+    digest,
+    verify,
+)
 from og_ros.audit.bag import Bag
 from og_ros.audit.comparison import DEFAULT_TOLERANCE, Tolerance
 from og_ros.audit.findings import Finding
-from og_ros.audit.payloads import fetch
+from og_ros.audit.payloads import Key, fetch
 from og_ros.audit.records import Inference, Record
 from og_ros.audit.reexecuted import Outcome, Reexecution, unavailable
 from og_ros.audit.reexecution_tally import ReexecutionTally
@@ -94,18 +103,23 @@ def reexecute(
     start_ns: int | None = None,
     stop_ns: int | None = None,
     unrecorded: Iterable[Attestation] = (),
+    reveal: Callable[[DataReference], bytes | None] | None = None,
     definitions: Mapping[str, str] | None = None,
     progress: Progress | None = None,
+    jobs: int = 1,
 ) -> ReexecutionTally:
     """Run the chosen inferences again whose attestations arrived from `start_ns` on and before `stop_ns`.
 
     Their messages may be anywhere in the recording. `report` gets a finding for each inference that differs; the other
     findings are those of `conclude`, once the parts of a run are merged. With a registry, only models that it certifies
-    are loaded, and only statements that their key signed are run. `definitions` holds the .msg text of message types
-    that are not ROS 2's own. `progress(done, total)` counts attestations.
+    are loaded, and only statements that their key signed are run. `reveal` returns the message that a committed
+    reference hides, checked against the commitment, or None when the auditor was not shown it. `definitions` holds the
+    .msg text of message types that are not ROS 2's own. `progress(done, total)` counts attestations. `jobs` is the
+    number of processes that run models.
 
     Raises BagError where the recording cannot be read, ConfigError where the plan's files cannot.
     """
+    from og_ros.audit.model_pool import ModelPool
     from og_ros.audit.model_process import ModelProcess
     from og_ros.stages.pipeline import load_pipeline
 
@@ -113,11 +127,23 @@ def reexecute(
     stages = load_pipeline(plan.pipeline).stages
     total = sum(topic.count for topic in bag.topics.values() if topic.type == ATTESTATION_TYPE)
     done = 0
-    with ModelProcess(stages, plan.models, plan.tolerance, definitions, plan.timeout_s) as models:
+
+    def requests(batch: Sequence[Inference]) -> Iterator[tuple[Inference, Statement, Mapping[Key, bytes]]]:
+        for inference, payloads in fetch(bag, batch):
+            refused = _refused(inference.attestation, registry)
+            if refused is not None:
+                tally.add(inference.attestation.statement, inference.attestation.digest, refused)
+                continue
+            statement, revealed = _revealed(inference.attestation.statement, reveal)
+            yield inference, statement, {**payloads, **revealed}
+
+    def make() -> ModelProcess:
+        return ModelProcess(stages, plan.models, plan.tolerance, definitions, plan.timeout_s)
+
+    with ModelPool(make, jobs) as models:
         for batch, read in _batches(bag, chosen, tally, unrecorded, start_ns, stop_ns):
-            for number, (inference, payloads) in enumerate(fetch(bag, batch), 1):
+            for number, (inference, found) in enumerate(models.run(requests(batch)), 1):
                 statement = inference.attestation.statement
-                found = _refused(inference.attestation, registry) or models.reexecute(statement, payloads)
                 tally.add(statement, inference.attestation.digest, found)
                 if found.outcome is Outcome.DIFFERS:
                     report(inference.finding("reexecution_differs", f"stage {statement.stage}: {found.detail}"))
@@ -139,6 +165,26 @@ def conclude(plan: ReexecutionPlan, tally: ReexecutionTally, end_ns: int) -> Ite
             "know which inferences would be run again",
         )
     yield from tally.findings()
+
+
+def _revealed(
+    statement: Statement, reveal: Callable[[DataReference], bytes | None] | None
+) -> tuple[Statement, dict[Key, bytes]]:
+    """Return a statement with what was revealed in clear, and those messages."""
+    payloads: dict[Key, bytes] = {}
+    if reveal is None:
+        return statement, payloads
+
+    def shown(reference: DataReference) -> DataReference:
+        payload = reveal(reference) if reference.disclosure is Disclosure.COMMITTED else None
+        if payload is None:
+            return reference
+        clear = digest(payload, reference.digest_algorithm)
+        payloads[reference.topic, clear] = payload
+        return replace(reference, digest=clear, disclosure=Disclosure.CLEAR)
+
+    inputs, outputs = (tuple(map(shown, side)) for side in (statement.inputs, statement.outputs))
+    return replace(statement, inputs=inputs, outputs=outputs), payloads
 
 
 def _refused(attestation: Attestation, registry: Registry | None) -> Reexecution | None:

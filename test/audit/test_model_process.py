@@ -7,7 +7,7 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from og_ros.attest import (
     keys,
 )
 from og_ros.attest.digest import covered_size
+from og_ros.audit.model_pool import ModelPool
 from og_ros.audit.model_process import ModelProcess
 from og_ros.audit.reexecuted import Outcome, Reexecution
 from og_ros.audit.reexecutor import Reexecutor
@@ -177,3 +178,28 @@ def test_onnxruntime_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest
     assert found == Reexecution(
         Outcome.UNAVAILABLE, "onnxruntime is not installed: install og_ros with the extra `robot`"
     )
+
+
+def test_an_audit_that_is_stopped_leaves_nothing_running(tmp_path: Path) -> None:
+    stage = stage_with(endless(), tmp_path)
+    made: list[ModelProcess] = []
+
+    def make() -> ModelProcess:
+        made.append(ModelProcess({"s": stage}, timeout_s=60.0))
+        return made[-1]
+
+    statement = statement_of(stage, endless())
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), ModelPool(make, 2) as pool:
+        for _ in pool.run(stopped(statement)):
+            pass
+    assert time.monotonic() - began < 20
+    assert all(process._child is None for process in made)
+
+
+def stopped(statement: Statement) -> Iterator[tuple[int, Statement, dict[tuple[str, bytes], bytes]]]:
+    """Two requests that never end, then Ctrl-C."""
+    yield 1, statement, PAYLOADS
+    yield 2, statement, PAYLOADS
+    time.sleep(0.5)
+    raise KeyboardInterrupt
