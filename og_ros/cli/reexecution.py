@@ -24,7 +24,7 @@ def add_reexecution_arguments(parser: argparse.ArgumentParser) -> None:
         "--models", metavar="PATH", type=Path, action="append", help="an .onnx file, or a directory of them; repeatable"
     )
     group.add_argument(
-        "--beacon", metavar="TEXT", help="randomness to choose the sample by: 0xHEX, 64 hex digits or text (default: new)"
+        "--beacon", metavar="TEXT", help="randomness to sample by: 0xHEX, 64 hex digits or text (default: new)"
     )
     group.add_argument("--beacon-time", metavar="TIME", help="when the beacon became public, as 2026-01-31T12:00:00Z")
     group.add_argument(
