@@ -47,6 +47,10 @@ class SummaryRejected(ReportError):
     """A verification summary that reads well and does not hold: its signature, its signer, or what it is held against."""
 
 
+class PackError(OgError):
+    """An evidence pack that cannot be written or read, or that is not safe to open; the message names the entry."""
+
+
 class PolicyError(OgError):
     """A policy file that is malformed; the message names the line."""
 

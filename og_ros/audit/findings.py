@@ -60,6 +60,7 @@ KINDS: Final[dict[str, Kind]] = {
     "attestation_reordered": Kind(_V, "An attestation arrived after a later one of its session."),
     "attestation_lost": Kind(_W, "Attestations are missing that the session's sequence shows were signed."),
     "clock_disagrees": Kind(_V, "The signing time is far from the time at which the record arrived."),
+    "sessions_overlap": Kind(_V, "One stage of one robot signs in two sessions at once."),
     "clock_went_back": Kind(_V, "A session's monotonic clock runs backwards."),
     # Data
     "output_altered": Kind(_V, "A message on an attested topic differs from the one that its stage attested."),
@@ -71,6 +72,7 @@ KINDS: Final[dict[str, Kind]] = {
     "input_attestation_wrong": Kind(_V, "An attestation names a source for its input that did not give that output."),
     "cause_after_effect": Kind(_V, "An attestation names an input that was made after the inference began."),
     "robot_mixed": Kind(_V, "A chain joins attestations of different robots."),
+    "type_differs": Kind(_V, "A topic is recorded as another message type than its attestations name."),
     "digest_not_checked": Kind(_W, "A message's digest is committed, absent or of another algorithm than its topic's."),
     "recording_edge": Kind(_I, "A message at the very start or end of the recording lacks its counterpart."),
     "disclosure_invalid": Kind(_V, "A revealed record does not give its commitment, or is not what was committed to."),
@@ -80,6 +82,8 @@ KINDS: Final[dict[str, Kind]] = {
     # Log
     "log_invalid": Kind(_V, "The log's leaves, root, tiles or checkpoint do not fit together."),
     "log_key_unregistered": Kind(_V, "The log's key is not registered as a log key."),
+    "log_forked": Kind(_V, "The log is not the one whose signed checkpoint was recorded."),
+    "log_rewound": Kind(_V, "The log has fewer leaves than a signed checkpoint of it that was recorded."),
     "missing_from_log": Kind(_V, "A recorded attestation is not in the log, though others around it are."),
     "logged_late": Kind(_W, "The log begins within a session: what was recorded before that did not reach it."),
     "not_logged_yet": Kind(_W, "Recorded attestations at a session's end did not reach the log."),
