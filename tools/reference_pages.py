@@ -13,9 +13,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from og_ros.audit.findings import KINDS
+from og_ros.audit.predicates import PREDICATES
+from og_ros.audit.report_file import report_schema
 from og_ros.cli.main import VERBS, build_parser
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -88,6 +90,43 @@ def commands() -> Iterator[str]:
             yield from _arguments(inner)
 
 
+def report() -> Iterator[str]:
+    """Yield a table of the report's fields, and one of each part that has fields of its own."""
+    schema = report_schema()
+    yield from _properties(schema)
+    for name, part in schema["$defs"].items():
+        if "properties" in part:
+            yield f"### {name}"
+            yield ""
+            yield from _properties(part)
+
+
+def _properties(schema: dict[str, Any]) -> Iterator[str]:
+    yield from ("| field | always | meaning |", "|---|---|---|")
+    for name, rule in schema["properties"].items():
+        always = "yes" if name in schema["required"] else ""
+        yield f"| `{name}` | {always} | {_cell(rule['description'])}{_part_of(rule)} |"
+    yield ""
+
+
+def _part_of(rule: dict[str, Any]) -> str:
+    """Return which part's fields a field has, as the end of a sentence."""
+    rules = [rule, rule.get("items", {}), rule.get("additionalProperties", {}), *rule.get("anyOf", [])]
+    names = [r["$ref"].removeprefix("#/$defs/") for r in rules if isinstance(r, dict) and "$ref" in r]
+    parts = [name for name in names if "properties" in report_schema()["$defs"][name]]
+    return f" Fields: [{parts[0]}](#{parts[0]})." if parts else ""
+
+
+def predicates() -> Iterator[str]:
+    """Yield a table of the predicates that a regulation profile may use."""
+    yield from ("| predicate | number after it | holds if |", "|---|---|---|")
+    for name, predicate in PREDICATES.items():
+        number = predicate.limit and predicate.limit + (
+            "; required" if predicate.default is None else f"; {predicate.default:g} if not given"
+        )
+        yield f"| `{name}` | {_cell(number)} | {_cell(predicate.asks)} |"
+
+
 def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -149,6 +188,8 @@ PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "findings": findings,
     "messages": messages,
     "commands": commands,
+    "report": report,
+    "predicates": predicates,
 }
 
 

@@ -15,8 +15,10 @@ _FIRST: Final = {
     "chain_broken": "sessions",
     "output_altered": "data",
     "log_invalid": "log",
+    "reexecution_differs": "reexecution",
     "stage_missing": "policy",
     "replayed_across_recordings": "fleet",
+    "pack_altered": "packs",
 }
 FAMILIES: Final = tuple(_FIRST.values())
 """The subjects of an audit, in the order in which it checks them."""
@@ -28,16 +30,24 @@ OTHER: Final = "other"
 _REGISTRY: Final = ("registry", "no registry was given")
 _LOG: Final = ("log", "no log was read")
 _POLICY: Final = ("policy", "no policy was given")
-_FLEET: Final = ("recordings", "it takes more than one recording to see it")
-_NEEDS_BY_FAMILY: Final = {"keys": _REGISTRY, "models": _REGISTRY, "log": _LOG, "fleet": _FLEET}
+_ALWAYS: Final = ("", "")
+_NEEDS_BY_FAMILY: Final = {
+    "keys": _REGISTRY,
+    "models": _REGISTRY,
+    "log": _LOG,
+    "reexecution": ("reexecution", "no model was run again"),
+    "policy": _POLICY,
+    "fleet": ("recordings", "it takes more than one recording to see it"),
+    "packs": ("pack", "no evidence pack was verified"),
+}
 _NEEDS: Final = {
     "signature_invalid": _REGISTRY,
     "overclaimed": _REGISTRY,
     "mode_downgraded": _REGISTRY,
     "root_not_trusted": _REGISTRY,
-    "stage_missing": _POLICY,
-    "below_policy": _POLICY,
-    "latency_exceeds_policy": _POLICY,
+    # These have defaults that hold without a policy.
+    "loss_exceeds_policy": _ALWAYS,
+    "decision_unlinked": _ALWAYS,
 }
 
 

@@ -57,7 +57,20 @@ def _models_certified(report: Report, _: float) -> Answer:
 
 
 def _models_reexecuted(report: Report, _: float) -> Answer:
-    return _level(report, "model_integrity", "re-executed", ("models",))
+    return _level(report, "model_integrity", "re-executed", ("models", "reexecution"))
+
+
+def _sample_reexecuted(report: Report, most: float) -> Answer:
+    ran = report.get("reexecution")
+    if not report["attestations"] or not ran or not ran["selected"] or ran["not_reproduced_share_at_most"] is None:
+        return Answer(False, "no model was run again")
+    found = _found(report, ("reexecution", "models"))
+    share = ran["not_reproduced_share_at_most"]
+    figures = (
+        f"{ran['selected']} of {ran['population']} inferences were run again: at most {share:.2%} of all may differ, "
+        f"at {ran['confidence']:.0%} confidence; {most:.2%} may"
+    )
+    return Answer(share <= most and not found, found or figures)
 
 
 def _environment_measured(report: Report, _: float) -> Answer:
@@ -145,6 +158,10 @@ PREDICATES: Final[Mapping[str, Predicate]] = MappingProxyType(
             _models_certified,
         ),
         "models_reexecuted": Predicate("Every output was made again by the certified model.", _models_reexecuted),
+        "sample_reexecuted": Predicate(
+            "A sample of the outputs was made again by the certified models, so that few others can differ.",
+            _sample_reexecuted, "greatest share that may differ, 0 to 1", 0.05,
+        ),
         "environment_measured": Predicate(
             "Every key is bound to a measured environment (TPM or better).", _environment_measured
         ),

@@ -18,7 +18,7 @@ from og_ros.audit.regulation import Clause, Profile, Strength, Support, builtin_
 
 LIMITS = {"latency_bounded": 100.0}
 VIOLATIONS = [kind for kind, known in KINDS.items() if known.severity is Severity.VIOLATION]
-HARDWARE = ("environment_measured", "models_reexecuted", "log_witnessed")
+HARDWARE = ("environment_measured", "models_reexecuted", "sample_reexecuted", "log_witnessed")
 
 
 def ask(name: str, of: dict[str, Any], limit: float | None = None) -> bool:
@@ -40,6 +40,9 @@ def with_everything() -> dict[str, Any]:
     ):
         best["levels"][axis]["lowest"] = level
     best["policy"] = "0" * 64
+    best["reexecution"] = {
+        "population": 18, "selected": 18, "not_reproduced": 0, "not_reproduced_share_at_most": 0.0, "confidence": 0.95,
+    }  # fmt: skip
     return best
 
 
@@ -85,7 +88,8 @@ def test_presence_of_fields_is_no_behaviour(name: str) -> None:
 AGAINST = {
     "signed_by_certified_keys": {"keys", "signature_invalid", "overclaimed"},
     "models_certified": {"models", "session_changed"},
-    "models_reexecuted": {"models"},
+    "models_reexecuted": {"models", "reexecution"},
+    "sample_reexecuted": {"models", "reexecution"},
     "environment_measured": {"keys"},
     "sessions_without_gaps": {"sessions"},
     "sessions_from_their_start": {"sessions"},
@@ -135,6 +139,16 @@ def test_on_a_run_with_a_finding_of_every_kind(kind: str) -> None:
         ("latency_bounded", {"chain_latency_ms": {"median": 1.0, "max": 101.0}}),
         ("latency_bounded", {"chain_latency_ms": None}),
         ("log_covers_all", {"log": None}),
+        ("sample_reexecuted", {"reexecution": None}),
+        (
+            "sample_reexecuted",
+            {
+                "reexecution": {
+                    "population": 18, "selected": 9, "not_reproduced": 0, "not_reproduced_share_at_most": 0.06,
+                    "confidence": 0.95,
+                }
+            },
+        ),
         ("policy_met", {"policy": None}),
         ("policy_met", {"policy": {"digest": None}}),
         ("messages_accounted", {"topics": {"/a": {"messages": 0, "references": 3, "missing": 0}}}),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from og_ros.audit.findings import KINDS
 from og_ros.audit.levels import AXES
+from og_ros.audit.predicates import PREDICATES
 from og_ros.audit.report_file import load_report, parse_report, report_digest, report_schema
 from og_ros.errors import ReportError
 
@@ -42,6 +43,23 @@ def test_the_schema_is_one() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_real_reports_fit_and_have_no_field_that_is_not_described(name: str) -> None:
     CLOSED.validate(json.loads(json.dumps(report(name))))
+
+
+def test_a_report_of_a_run_that_was_run_again(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="re-execution needs onnxruntime (extra `robot`)")
+    from model_run import drive
+
+    from og_ros.audit.reexecution import ReexecutionPlan
+    from og_ros.audit.run import audit_bag
+    from og_ros.audit.sampling import ALL, Beacon
+
+    run = drive(tmp_path / "run", 6)
+    plan = ReexecutionPlan(ALL, Beacon(b"test"), run.pipeline)
+    made = json.loads(json.dumps(audit_bag(run.write_bag(), run.registry(), reexecution=plan).as_json()))
+    CLOSED.validate(made)
+    assert made["reexecution"]["selected"] > 0
+    assert PREDICATES["sample_reexecuted"].ask(made, 0.05).holds
+    assert PREDICATES["models_reexecuted"].ask(made, 0).holds
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,6 +20,7 @@ from doc_runs import Demo
 from og_ros.audit.findings import KINDS
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
+from og_ros.audit.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
 from og_ros.registry import Revocation, entry
@@ -150,6 +151,10 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
     if block.mark is not None and block.mark[0] == "fragment":
         assert isinstance(data, dict)
         ADAPTERS["image"](**{name: tuple(v) if isinstance(v, list) else v for name, v in data["options"].items()})
+    elif "clauses" in data:
+        file = tmp_path / "profile.yaml"
+        file.write_text(block.text)
+        assert load_profile(file).clauses
     elif "version" in data:
         assert parse_policy(block.text.encode()).required_stages
     else:
