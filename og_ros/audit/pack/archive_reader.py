@@ -32,6 +32,8 @@ _END: Final = struct.Struct("<4s4H2LH")
 _END64_LOCATOR: Final = struct.Struct("<4sLQL")
 _END64: Final = struct.Struct("<4sQ2H2L4Q")
 _ZIP64: Final = struct.Struct("<2H2Q")
+# What stands in a field of the plain record when only Zip64's has room for it.
+_FULL: Final = (0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
 _ENCRYPTED, _DESCRIPTOR, _PATCHED, _STRONG, _MASKED = 0x1, 0x8, 0x20, 0x40, 0x2000
 
 
@@ -120,17 +122,20 @@ def _directory(stream: IO[bytes], path: Path) -> tuple[int, int]:
     if mark != b"PK\x05\x06" or comment:
         raise PackError(f"{path} is no pack: it does not end as a ZIP file without comment does")
     end = size - _END.size
-    if 0xFFFF in (here, entries) or 0xFFFFFFFF in (length, start):
-        end -= _END64_LOCATOR.size
+    # zipfile looks for Zip64's locator whatever the plain record says, and so must this.
+    stream.seek(max(end - _END64_LOCATOR.size, 0))
+    locator = stream.read(_END64_LOCATOR.size)
+    if locator[:4] == b"PK\x06\x07" and len(locator) == _END64_LOCATOR.size:
+        plain = (disk, first, here, entries, length, start)
+        where = _END64_LOCATOR.unpack(locator)[2]
+        end -= _END64_LOCATOR.size + _END64.size
         stream.seek(max(end, 0))
-        mark, _, where, _ = _END64_LOCATOR.unpack(stream.read(_END64_LOCATOR.size))
-        if mark != b"PK\x06\x07" or where != end - _END64.size:
+        mark, _, _, _, *wide = _END64.unpack(stream.read(_END64.size))
+        if mark != b"PK\x06\x06" or where != end:
             raise PackError(f"{path} is no pack: its Zip64 records are not where they belong")
-        end = where
-        stream.seek(end)
-        mark, _, _, _, disk, first, here, entries, length, start = _END64.unpack(stream.read(_END64.size))
-        if mark != b"PK\x06\x06":
-            raise PackError(f"{path} is no pack: its Zip64 records are damaged")
+        disk, first, here, entries, length, start = wide
+        if any(a not in (b, full) for a, b, full in zip(plain, wide, _FULL, strict=True)):
+            raise PackError(f"{path} is no pack: its two records of the directory differ")
     if disk or first or here != entries:
         raise PackError(f"{path} is a part of a ZIP file in several volumes")
     if entries > MAX_ENTRIES or length > MAX_DIRECTORY:
