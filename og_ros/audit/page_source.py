@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -12,6 +12,7 @@ from typing import Final
 PAGE: Final = Path(__file__).with_name("page")
 _IMPORT: Final = re.compile(r'^import (?:\{[^}]*\} from )?"(\.{1,2}/[a-z_/]+\.js)";\n', re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=(?:async )?function |class |const |let )", re.MULTILINE)
+_DECLARED: Final = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
 _SLOT: Final = re.compile(r"\{\{([a-z_]+)\}\}")
 
 
@@ -35,16 +36,22 @@ def modules(start: Path) -> list[Path]:
     return order
 
 
-def link(start: Path) -> str:
-    """Return one script that does what an ES module and its imports do.
+def link(start: Path, offer: Sequence[str] = ()) -> str:
+    """Return one script that does what an ES module and its imports do; the names in `offer` become global.
 
-    The modules share one scope, so no two may declare the same name at their top; a test holds them to it.
+    The modules share one scope, so no two may declare the same name at their top; raises ValueError where they do.
     """
     parts = []
+    declared: dict[str, Path] = {}
     for path in modules(start):
+        for name in _DECLARED.findall(path.read_text(encoding="utf-8")):
+            if name in declared:
+                raise ValueError(f"{path} and {declared[name]} both declare {name}")
+            declared[name] = path
         source = _EXPORT.sub("", _IMPORT.sub("", path.read_text(encoding="utf-8")))
         parts.append(f"// {path.parent.name}/{path.name}\n{source}")
-    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+    offered = f"Object.assign(globalThis, {{ {', '.join(offer)} }});\n" if offer else ""
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + offered + "})();\n"
 
 
 def content_hash(text: str) -> str:

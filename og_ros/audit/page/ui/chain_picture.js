@@ -4,7 +4,7 @@
  * @module
  */
 import { fillElement, onWidth, place, svg } from "./dom.js";
-import { shortNumber, spoken } from "./format.js";
+import { spoken } from "./format.js";
 
 /**
  * @typedef {object} GraphNode
@@ -62,8 +62,13 @@ function makeGraph(figures, report) {
     const count = durations.count.reduce((/** @type {number} */ sum, /** @type {number} */ n) => sum + n, 0);
     const total = durations.mean.reduce((/** @type {number} */ sum, /** @type {number | null} */ mean, /** @type {number} */ i) => sum + (mean || 0) * durations.count[i], 0);
     const most = Math.max(...durations.greatest.filter((/** @type {number | null} */ value) => value !== null));
-    const levels = report ? ["model_integrity", "inference_authenticity", "settlement"].map((axis) => report.levels[axis].stages[name]) : [];
-    const lines = [`${count} inferences`, `${shortNumber(total / count)} ms, at most ${shortNumber(most)}`, spoken(levels.filter(Boolean).join(" · "))];
+    const level = (/** @type {string} */ axis) => spoken((report && report.levels[axis].stages[name]) || "unknown");
+    const lines = [
+      `${count} inferences`,
+      `${(total / count).toFixed(1)}, max ${most.toFixed(1)} ms`,
+      `${level("inference_authenticity")}, ${level("settlement")}`,
+      `model ${level("model_integrity")}`,
+    ];
     nodes.set(`s ${name}`, { id: `s ${name}`, kind: "stage", title: name, lines, layer: 0, troubled: trouble.has(name) });
     for (const topic of [...Object.keys(stage.inputs), ...Object.keys(stage.outputs)]) if (!nodes.has(`t ${topic}`)) topicNode(topic);
     for (const topic of Object.keys(stage.inputs)) if (!(topic in stage.outputs)) edges.push([`t ${topic}`, `s ${name}`]);
@@ -116,9 +121,9 @@ function drawGraph(graph, width) {
   const across = width / layers >= 128;
   const sizes = Array.from({ length: layers }, (_, n) => graph.nodes.filter((node) => node.layer === n).length);
   const most = Math.max(...sizes);
-  const gap = across ? Math.min(40, width / layers / 5) : 10;
+  const gap = across ? Math.min(30, width / layers / 6) : 10;
   const boxWidth = across ? (width - 2 - gap * (layers - 1)) / layers : Math.min(220, (width - 2 - gap * (most - 1)) / most);
-  const boxHeight = 74;
+  const boxHeight = 86;
   const between = across ? 16 : 30;
   const height = across ? most * (boxHeight + between) - between + 2 : layers * (boxHeight + between) - between + 2;
   /** @type {Map<string, {x: number, y: number, node: GraphNode}>} */
@@ -166,15 +171,43 @@ function edgePath(a, b, across, width, height) {
  */
 function drawNode(node, x, y, width, height) {
   const words = { sensor: "sensor", stage: "stage", topic: "topic", command: "command" };
-  const fits = Math.max(Math.floor((width - 18) / 6.1), 6);
-  const cut = (/** @type {string} */ text, /** @type {number} */ size) => (text.length > size ? `${text.slice(0, size - 1)}…` : text);
+  const font = "600 12.5px system-ui, sans-serif";
+  // A topic's name breaks at a slash; the end of what still does not fit says more than its beginning.
+  const slash = node.title.lastIndexOf("/");
+  const whole = fitText(node.title, font, width - 18, false) === node.title;
+  const titles = whole || node.kind === "stage" || slash < 1 ? [node.title] : [node.title.slice(0, slash), node.title.slice(slash)];
   return svg(
     "g",
     { class: `node ${node.kind}${node.troubled ? " troubled" : ""}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` },
     svg("title", {}, `${words[node.kind]} ${node.title}: ${node.lines.filter(Boolean).join(", ")}`),
-    svg("rect", { width: width.toFixed(1), height, rx: node.kind === "stage" ? 4 : height / 4 }),
+    svg("rect", { width: width.toFixed(1), height, rx: node.kind === "stage" ? 3 : 14 }),
     svg("text", { x: 10, y: 16, class: "kind" }, words[node.kind] + (node.troubled ? " · violation" : "")),
-    svg("text", { x: 10, y: 32, class: "title" }, cut(node.title, Math.floor(fits * 0.86))),
-    node.lines.map((line, index) => svg("text", { x: 10, y: 46 + index * 12, class: "line" }, cut(line, fits))),
+    titles.map((title, index) =>
+      svg("text", { x: 10, y: 32 + index * 14, class: "title" }, fitText(title, font, width - 18, node.kind !== "stage")),
+    ),
+    node.lines.map((line, index) =>
+      svg("text", { x: 10, y: 32 + titles.length * 14 + index * 12, class: "line" }, fitText(line, "11px system-ui, sans-serif", width - 18, false)),
+    ),
   );
+}
+
+/**
+ * Cut a text to a width, at its start or its end.
+ * @param {string} text
+ * @param {string} font
+ * @param {number} width
+ * @param {boolean} atStart
+ * @returns {string}
+ */
+function fitText(text, font, width, atStart) {
+  const pen = document.createElement("canvas").getContext("2d");
+  if (!pen) return text;
+  pen.font = font;
+  if (pen.measureText(text).width <= width) return text;
+  const letters = [...text];
+  while (letters.length > 1 && pen.measureText(`${letters.join("")}…`).width > width) {
+    if (atStart) letters.shift();
+    else letters.pop();
+  }
+  return atStart ? `…${letters.join("")}` : `${letters.join("")}…`;
 }

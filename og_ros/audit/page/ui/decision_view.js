@@ -10,6 +10,8 @@ import { bytesText, clockTime, counted, milliseconds, spoken, utcTime } from "./
 import { pictureOf } from "./pictures.js";
 
 const CHECK_NAMES = { form: "Form", signature: "Signature", key: "Key certificate", model: "Model certificate", log: "Log", links: "Links" };
+/** @type {Record<string, string>} */
+const MESSAGE_WORDS = { ok: "digest verified", bad: "failed", open: "not checked" };
 const GROUPS = [
   ["finding", "With findings"],
   ["first", "First"],
@@ -154,7 +156,45 @@ function decisionPanel(item, figures, results) {
       latency === null ? "" : `${milliseconds(latency)} from the oldest sensor stamp to the end of the inference. `,
       `${counted(item.chain.length, "record")} in its chain.`,
     ),
+    glance(first.attestation, chain, results),
+    h("h3", {}, "The signed records behind it"),
     h("ol", { class: "chain" }, recordStep(first, { item, chain, figures, results, shown: new Set() })),
+  );
+}
+
+/**
+ * What the sensors gave and what was commanded, side by side.
+ * @param {import("../verify/cose.js").Attestation} decision
+ * @param {import("../verify/cose.js").Attestation[]} chain
+ * @param {import("./checks.js").Results} results
+ */
+function glance(decision, chain, results) {
+  const seen = new Set();
+  const sensed = chain.flatMap(({ statement }) =>
+    statement.inputs.filter((input) => {
+      const own = statement.outputs.some((output) => output.topic === input.topic);
+      const digest = toHex(input.digest);
+      if (own || findSource(input, chain) || seen.has(digest)) return false;
+      seen.add(digest);
+      return true;
+    }),
+  );
+  const rank = (/** @type {string} */ type) => (type.endsWith("Image") ? 0 : type.endsWith("LaserScan") ? 1 : 2);
+  sensed.sort((a, b) => rank(a.type) - rank(b.type));
+  const show = (/** @type {import("../verify/statement.js").DataReference} */ reference) => {
+    const message = results.messages.get(toHex(reference.digest));
+    if (!message || !message.data) return null;
+    const state = h("span", { class: "topic" }, reference.topic);
+    return h("figure", {}, h("figcaption", {}, state, " ", mark(message.state, MESSAGE_WORDS[message.state])), pictureOf(reference.topic, reference.type, message.data));
+  };
+  const inputs = sensed.slice(0, 3).map(show).filter(Boolean);
+  const outputs = decision.statement.outputs.slice(0, 2).map(show).filter(Boolean);
+  if (!inputs.length || !outputs.length) return null;
+  return h(
+    "div",
+    { class: "glance" },
+    h("div", {}, h("h3", {}, "What the robot sensed"), h("div", { class: "pictures" }, inputs)),
+    h("div", {}, h("h3", {}, "What it commanded"), h("div", { class: "pictures" }, outputs)),
   );
 }
 
@@ -215,7 +255,7 @@ function messageCard(reference, role, context, origin = "") {
   return h(
     "figure",
     { class: `message ${role}` },
-    h("figcaption", {}, h("span", { class: "topic" }, reference.topic), " ", h("span", { class: "type" }, reference.type), " ", mark(state)),
+    h("figcaption", {}, h("span", { class: "topic" }, reference.topic), " ", h("span", { class: "type" }, reference.type), " ", mark(state, MESSAGE_WORDS[state])),
     body,
     h(
       "p",
@@ -257,9 +297,16 @@ function recordCard(record, context) {
     h("h4", {}, `Stage ${statement.stage} `, h("span", { class: "sequence" }, `#${statement.sequence}`), " ", mark(record.state)),
     h("p", { class: "note" }, `${model.name} ${model.version} in ${milliseconds(statement.duration)}`),
     h(
-      "ul",
-      { class: "checks" },
-      record.checks.map((check) => h("li", {}, mark(stateOf(check, record), /** @type {any} */ (CHECK_NAMES)[check.name]), ` ${check.text}`)),
+      "details",
+      { open: record.checks.some((check) => check.state !== "ok") },
+      h("summary", {}, record.checks.every((check) => check.state === "ok") ? `All ${record.checks.length} checks hold` : `${record.checks.length} checks`),
+      h(
+        "ul",
+        { class: "checks" },
+        record.checks.map((check) =>
+          h("li", {}, mark(stateOf(check, record), /** @type {any} */ (CHECK_NAMES)[check.name]), h("span", {}, check.text)),
+        ),
+      ),
     ),
     h(
       "details",

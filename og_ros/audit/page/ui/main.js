@@ -66,6 +66,13 @@ function timeOfFinding(finding, figures) {
   return (Number(finding.received_ns) - Number(figures.start_ns)) / 1e6;
 }
 
+// Paper has no use for what is folded away.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) {
+    details.setAttribute("open", "");
+    addEventListener("afterprint", () => details.removeAttribute("open"), { once: true });
+  }
+});
 place("no-script").remove();
 document.documentElement.dataset.state = "checking";
 startPage().catch((error) => {

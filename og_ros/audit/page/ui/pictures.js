@@ -138,7 +138,7 @@ function scanPicture(topic, scan) {
       svg("path", { d: "M0 -7 4 4H-4Z", class: "robot" }),
       svg("path", { d: dots.join(""), class: "dots" }),
     ),
-    h("p", { class: "note" }, `${valid.length} of ${scan.ranges.length} ranges hold${nearest}; outer circle ${shortNumber(reach)} m`),
+    h("p", { class: "note" }, `${valid.length} of ${scan.ranges.length} ranges in reach${nearest}; outer circle ${shortNumber(reach)} m`),
   );
 }
 
@@ -170,7 +170,7 @@ function twistPicture(topic, twist) {
   return h(
     "div",
     { class: "picture" },
-    svg("svg", { viewBox: "-100 -90 200 150", class: "twist", role: "img", "aria-label": label }, parts),
+    svg("svg", { viewBox: "-80 -88 160 110", class: "twist", role: "img", "aria-label": label }, parts),
     numbersPicture([["linear, m/s", twist.linear], ["angular, rad/s", twist.angular]]),
   );
 }
@@ -208,6 +208,6 @@ function hexPicture(payload) {
     "div",
     { class: "picture" },
     h("p", { class: "note" }, `This page draws no picture of this type. ${counted(payload.length, "byte")} (${bytesText(payload.length)}):`),
-    h("pre", { class: "hex", tabindex: "0", role: "region", "aria-label": "Bytes of the message in hex" }, lines.join("\n")),
+    h("pre", { class: "hex", tabindex: "0", role: "group", "aria-label": "Bytes of the message in hex" }, lines.join("\n")),
   );
 }

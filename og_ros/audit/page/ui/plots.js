@@ -5,11 +5,11 @@
 import { fillElement, h, onWidth, place, svg } from "./dom.js";
 import { axisTicks, seconds, shortNumber } from "./format.js";
 
-const HEIGHT = 104;
-const LEFT = 46;
-const RIGHT = 10;
-const TOP = 8;
-const BOTTOM = 20;
+const PLOT_HEIGHT = 104;
+const PLOT_LEFT = 46;
+const PLOT_RIGHT = 10;
+const PLOT_TOP = 8;
+const PLOT_BOTTOM = 20;
 
 /**
  * @param {any} figures
@@ -68,8 +68,8 @@ function plot(title, bins, values, time, form) {
   });
   time.listeners.push(() => width && draw());
   holder.addEventListener("pointermove", (event) => {
-    const offset = event.clientX - holder.getBoundingClientRect().left - LEFT;
-    const ms = time.from + (offset / Math.max(width - LEFT - RIGHT, 1)) * (time.to - time.from);
+    const offset = event.clientX - holder.getBoundingClientRect().left - PLOT_LEFT;
+    const ms = time.from + (offset / Math.max(width - PLOT_LEFT - PLOT_RIGHT, 1)) * (time.to - time.from);
     const index = Math.floor((ms - bins.start_ms) / bins.width_ms);
     const mean = values.mean[index];
     if (mean === null || mean === undefined) readout.textContent = "";
@@ -90,8 +90,8 @@ function plot(title, bins, values, time, form) {
  * @param {(index: number) => number} at
  */
 function drawPlot(title, width, bins, values, time, form, at) {
-  const inner = Math.max(width - LEFT - RIGHT, 20);
-  const x = (/** @type {number} */ ms) => LEFT + time.x(ms, inner);
+  const inner = Math.max(width - PLOT_LEFT - PLOT_RIGHT, 20);
+  const x = (/** @type {number} */ ms) => PLOT_LEFT + time.x(ms, inner);
   const shown = bins.count
     .map((/** @type {number} */ _, /** @type {number} */ index) => index)
     .filter((/** @type {number} */ index) => values.mean[index] !== null && at(index) + bins.width_ms > time.from && at(index) < time.to);
@@ -99,20 +99,20 @@ function drawPlot(title, width, bins, values, time, form, at) {
   const whole = form === "steps" && shown.length > 2 ? shown.slice(0, shown[shown.length - 1] === bins.count.length - 1 ? -1 : undefined) : shown;
   const high = Math.max(...whole.map((/** @type {number} */ index) => values.greatest[index]), 1e-9) * 1.08;
   const low = Math.min(0, ...whole.map((/** @type {number} */ index) => values.least[index]));
-  const y = (/** @type {number} */ value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - (value - low) / (high - low));
+  const y = (/** @type {number} */ value) => PLOT_TOP + (PLOT_HEIGHT - PLOT_TOP - PLOT_BOTTOM) * (1 - (value - low) / (high - low));
   const means = whole.map((/** @type {number} */ index) => values.mean[index]);
   const mean = means.reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0) / Math.max(means.length, 1);
   const label = whole.length
     ? `${title}: ${shortNumber(Math.min(...whole.map((/** @type {number} */ i) => values.least[i])))} to ${shortNumber(high / 1.08)}, mean ${shortNumber(mean)}`
     : `${title}: nothing in this span`;
   const clip = `clip-${Math.random().toString(36).slice(2)}`;
-  const picture = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label, class: "plot" });
-  picture.append(svg("clipPath", { id: clip }, svg("rect", { x: LEFT, y: 0, width: inner, height: HEIGHT })));
+  const picture = svg("svg", { width, height: PLOT_HEIGHT, viewBox: `0 0 ${width} ${PLOT_HEIGHT}`, role: "img", "aria-label": label, class: "plot" });
+  picture.append(svg("clipPath", { id: clip }, svg("rect", { x: PLOT_LEFT, y: 0, width: inner, height: PLOT_HEIGHT })));
   for (const tick of axisTicks(low, high, 3)) {
-    picture.append(svg("path", { d: `M${LEFT} ${y(tick)}H${LEFT + inner}`, class: "grid" }), svg("text", { x: LEFT - 6, y: y(tick) + 4, class: "tick end" }, shortNumber(tick)));
+    picture.append(svg("path", { d: `M${PLOT_LEFT} ${y(tick)}H${PLOT_LEFT + inner}`, class: "grid" }), svg("text", { x: PLOT_LEFT - 6, y: y(tick) + 4, class: "tick end" }, shortNumber(tick)));
   }
   for (const tick of axisTicks(time.from / 1000, time.to / 1000, inner / 90)) {
-    picture.append(svg("text", { x: x(tick * 1000), y: HEIGHT - 5, class: "tick" }, seconds(tick * 1000, time.to - time.from)));
+    picture.append(svg("text", { x: x(tick * 1000), y: PLOT_HEIGHT - 5, class: "tick" }, seconds(tick * 1000, time.to - time.from)));
   }
   const body = svg("g", { "clip-path": `url(#${clip})` });
   const edges = (/** @type {number} */ index) => [x(at(index)).toFixed(1), x(at(index) + bins.width_ms).toFixed(1)];

@@ -56,10 +56,11 @@ export function showLevels(figures, report) {
   const stages = Object.keys(report.stages);
   fillElement(
     place("levels"),
-    Object.entries(report.levels).map(([axis, levels]) => {
-      const told = figures.series.levels[axis];
+    Object.entries(figures.series.levels).map(([axis, told]) => {
+      const levels = report.levels[axis];
       const order = told.order;
-      const decided = (levels.decisions && levels.decisions.counts) || told.chain;
+      const counts = (levels.decisions && levels.decisions.counts) || {};
+      const decided = Object.values(counts).some((count) => count > 0) ? counts : told.chain;
       const used = order.filter((/** @type {string} */ level) => levels.counts[level] || decided[level]);
       return h(
         "section",
@@ -72,7 +73,7 @@ export function showLevels(figures, report) {
           h(
             "table",
             {},
-            h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Level"), h("th", { scope: "col", class: "number" }, "Inferences"), h("th", { scope: "col", class: "number" }, "Decisions, by their whole chain"), h("th", { scope: "col" }, "Lowest of stage"))),
+            h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Level"), h("th", { scope: "col", class: "number" }, "Inferences"), h("th", { scope: "col", class: "number" }, "Decisions"), h("th", { scope: "col" }, "Lowest of stage"))),
             h(
               "tbody",
               {},

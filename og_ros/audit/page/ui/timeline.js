@@ -8,9 +8,9 @@ import { axisTicks, counted, seconds, spoken } from "./format.js";
 const LANES = ["violation", "warning", "info", "decision"];
 const LANE_NAMES = { violation: "Violations", warning: "Warnings", info: "Information", decision: "Decisions here" };
 const LANE_HEIGHT = 34;
-const LEFT = 112;
-const RIGHT = 12;
-const CLUSTER = 11;
+const LANE_LEFT = 112;
+const LANE_RIGHT = 12;
+const LANE_CLUSTER = 11;
 
 /**
  * @param {any} figures
@@ -30,8 +30,8 @@ export function startTimeline(figures, findings, time, open) {
   let width = 0;
   const draw = () => {
     const narrow = width < 520;
-    const left = narrow ? 12 : LEFT;
-    const inner = Math.max(width - left - RIGHT, 40);
+    const left = narrow ? 12 : LANE_LEFT;
+    const inner = Math.max(width - left - LANE_RIGHT, 40);
     const top = narrow ? 18 : 0;
     const height = LANES.length * (LANE_HEIGHT + top) + 26;
     const x = (/** @type {number} */ ms) => left + time.x(ms, inner);
@@ -106,7 +106,7 @@ function clusters(marks, time, x) {
   for (const { at, item } of marks) {
     if (at < time.from || at > time.to) continue;
     const last = groups[groups.length - 1];
-    if (last && x(at) - last.x < CLUSTER) {
+    if (last && x(at) - last.x < LANE_CLUSTER) {
       last.items.push(item);
       last.to = at;
     } else groups.push({ x: x(at), from: at, to: at, items: [item] });

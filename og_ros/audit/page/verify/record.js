@@ -6,7 +6,7 @@ import { VerifyError, equalBytes, toHex } from "./bytes.js";
 import { decodeCose } from "./cose.js";
 import { openCheckpoint, readNote, readProof, verifyLeaf } from "./log.js";
 import { modelPath, statusAt } from "./registry.js";
-import { verifySignature } from "./signature.js";
+import { verifyAttestation } from "./signature.js";
 
 /**
  * @typedef {object} Check
@@ -80,8 +80,7 @@ export async function checkRecord(cose, name, registry, proof, checkpoints) {
 async function checkSignature(attestation, registry) {
   const { statement } = attestation;
   const certificate = findKey(statement, registry);
-  if (certificate.key.algorithm !== statement.algorithm) throw new VerifyError("it names another algorithm than the key's");
-  await verifySignature(certificate.key, attestation.signedBytes, attestation.signature);
+  await verifyAttestation(attestation, certificate.key);
   return `${statement.algorithm} by key ${certificate.key.id.slice(0, 16)}`;
 }
 

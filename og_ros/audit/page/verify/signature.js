@@ -2,7 +2,7 @@
  * Signatures: the registered key decides the algorithm, and one message has one valid signature.
  * @module
  */
-import { VerifyError, subtle } from "./bytes.js";
+import { VerifyError, subtle, toHex } from "./bytes.js";
 import { importKey } from "./keys.js";
 
 const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
@@ -28,6 +28,21 @@ export async function verifySignature(key, message, signature) {
     }
   }
   await verifyRaw(key, message, signature);
+}
+
+/**
+ * Check an attestation against the key that it must have been signed with; whether the key is certified is the
+ * registry's word.
+ * @param {import("./cose.js").Attestation} attestation
+ * @param {import("./keys.js").PublicKey} key
+ * @returns {Promise<void>}
+ * @throws {VerifyError} when it names another key or algorithm than the key's own, or the signature does not hold
+ */
+export async function verifyAttestation(attestation, key) {
+  const { statement } = attestation;
+  if (toHex(statement.keyId) !== key.id) throw new VerifyError("it names another key");
+  if (statement.algorithm !== key.algorithm) throw new VerifyError("it names another algorithm than the key's");
+  await verifySignature(key, attestation.signedBytes, attestation.signature);
 }
 
 /**
