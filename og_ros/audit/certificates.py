@@ -8,42 +8,49 @@ from og_ros.audit.findings import Finding
 from og_ros.audit.levels import is_downgraded, overclaim
 from og_ros.audit.records import Inference
 from og_ros.errors import SignatureError
-from og_ros.registry import Registry
-from og_ros.registry.rules import Problem, statement_key_problems, statement_model_problems
+from og_ros.registry import KeyCertificate, Registry
+from og_ros.registry.rules import Problem, Uses
 
 
-def check(inference: Inference, registry: Registry | None) -> Iterator[Finding]:
-    """Check signature, key certificate, model certificate and claims; sets `signed` and `certified` of the inference.
+class Certificates:
+    """Checks attestations against one registry; without one, only what they claim of themselves is checked."""
 
-    Without a registry `signed` and `certified` stay None, and only the claims are checked.
-    """
-    if registry is not None:
-        yield from _key(inference, registry)
-        yield from _model(inference, registry)
-    yield from _claims(inference)
+    def __init__(self, registry: Registry | None) -> None:
+        self._registry = registry
+        self._uses = Uses(registry) if registry is not None else None
+
+    def check(self, inference: Inference) -> list[Finding]:
+        """Check signature, key certificate, model certificate and claims; sets `signed` and `certified`.
+
+        Without a registry both stay None.
+        """
+        found: list[Finding] = []
+        if self._registry is not None and self._uses is not None:
+            key_problems, model_problems = self._uses.problems(inference.attestation.statement)
+            key = self._registry.key(inference.attestation.statement.key_id)
+            forged = _signature(inference, key) if key is not None else None
+            if forged is not None:
+                found.append(forged)
+            else:
+                found += (_finding(inference, problem) for problem in key_problems)
+            inference.signed = not found
+            inference.certified = not model_problems
+            found += (_finding(inference, problem) for problem in model_problems)
+        found += _claims(inference)
+        return found
 
 
-def _key(inference: Inference, registry: Registry) -> Iterator[Finding]:
-    statement = inference.attestation.statement
-    key = registry.key(statement.key_id)
-    if key is not None:
-        try:
-            key.verifier.verify(inference.attestation)
-        except SignatureError as error:
-            inference.signed = False
-            yield inference.finding("signature_invalid", f"stage {statement.stage}: {error}")
-            return
-    problems = statement_key_problems(registry, statement)
-    inference.signed = not problems
-    for problem in problems:
-        yield _finding(inference, problem)
+def check(inference: Inference, registry: Registry | None) -> list[Finding]:
+    """Check one attestation; see `Certificates.check`."""
+    return Certificates(registry).check(inference)
 
 
-def _model(inference: Inference, registry: Registry) -> Iterator[Finding]:
-    problems = statement_model_problems(registry, inference.attestation.statement)
-    inference.certified = not problems
-    for problem in problems:
-        yield _finding(inference, problem)
+def _signature(inference: Inference, key: KeyCertificate) -> Finding | None:
+    try:
+        key.verifier.verify(inference.attestation)
+    except SignatureError as error:
+        return inference.finding("signature_invalid", f"stage {inference.stage}: {error}")
+    return None
 
 
 def _claims(inference: Inference) -> Iterator[Finding]:

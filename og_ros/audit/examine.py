@@ -16,7 +16,7 @@ from og_ros.attest import ATTESTATION_TYPE, digest
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import is_computable
 from og_ros.attest.template import AttestationReader
-from og_ros.audit import certificates
+from og_ros.audit.certificates import Certificates
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference, Message, Record
 from og_ros.errors import AttestationError
@@ -63,7 +63,7 @@ class Examiner:
     """Reads records against a registry; without one, signatures and certificates are not checked."""
 
     def __init__(self, registry: Registry | None) -> None:
-        self._registry = registry
+        self._certificates = Certificates(registry)
         self._reader = AttestationReader()
 
     def check(self, record: Record) -> Checked | Finding:
@@ -76,8 +76,7 @@ class Examiner:
 
     def checked(self, inference: Inference, payload: bytes | memoryview = b"") -> Checked:
         """Check an attestation that was read already."""
-        findings = list(certificates.check(inference, self._registry))
-        return Checked(inference, findings, payload)
+        return Checked(inference, self._certificates.check(inference), payload)
 
     def examine(self, records: Iterable[Record], topics: Mapping[str, Stamped], known: Mapping[str, str]) -> Stretch:
         """Examine records in their order.

@@ -13,6 +13,7 @@ from og_ros.audit.judge import RunTotals, SessionTotal
 from og_ros.audit.ledger import LogCheck
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
+from og_ros.audit.processes import rare_collection
 from og_ros.audit.reexecution import ReexecutionPlan, conclude, reexecute, select
 from og_ros.audit.reexecution_tally import ReexecutionTally
 from og_ros.audit.report import Report
@@ -39,7 +40,7 @@ def audit_bag(
     something could not be read at all; what does not hold is in the report's findings.
     """
     policy = policy or Policy()
-    with open_bag(path) as bag:
+    with rare_collection(), open_bag(path) as bag:
         auditor, again = _audit(bag, registry, policy, ledger, progress, observers, jobs, reexecution)
         ran = None if reexecution is None or again is None else {**reexecution.as_json(), **again.as_json()}
         return Report.of(bag, auditor, registry, policy, ran)

@@ -18,7 +18,7 @@ from og_ros.attest.template import AttestationReader
 from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.examine import Checked, Examiner, Item, Stretch, message_of
 from og_ros.audit.packed import PackedStretch
-from og_ros.audit.processes import worker_context
+from og_ros.audit.processes import rare_collection, worker_context
 from og_ros.audit.records import Message
 from og_ros.errors import BagError, RegistryError
 from og_ros.registry import Registry
@@ -156,6 +156,7 @@ def _begin_worker(path: Path, trusted: tuple[Path, str, int] | None) -> None:
         if registry.number != number:
             raise RegistryError(f"the registry {directory} changed while the audit ran; run it again")
     stack = ExitStack()
+    stack.enter_context(rare_collection())
     bag = stack.enter_context(open_bag(path))
     atexit.register(stack.close)
     _worker = bag, Examiner(registry)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from og_ros.cli.output import EXIT_CODES, write_json
+from og_ros.cli.reexecution import add_reexecution_arguments, reexecution_plan
+from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from og_ros.audit.policy import Policy
@@ -39,6 +42,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("bag", metavar="BAG", type=Path, help="the recording: a rosbag2 directory")
     add_trust_arguments(parser)
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes that read and verify (default 1; 0: one a core)"
+    )
+    add_reexecution_arguments(parser)
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON to FILE; - for standard output")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -80,8 +87,14 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.cli.report_view import show_report
 
     registry, policy = trust(args)
+    jobs = args.jobs or os.cpu_count() or 1
+    if jobs < 0:
+        raise ConfigError(f"--jobs is {jobs}; it must be a number of processes, or 0 for one a core")
+    plan = reexecution_plan(args)
     with progress_bar("auditing", hidden=args.quiet or args.json == "-") as progress:
-        report: Report = audit_bag(args.bag, registry, args.ledger, policy, progress)
+        report: Report = audit_bag(
+            args.bag, registry, args.ledger, policy, progress, jobs=jobs, reexecution=plan
+        )
     if args.json:
         write_json(report.as_json(), args.json)
     if args.json != "-":

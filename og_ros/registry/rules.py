@@ -10,6 +10,9 @@ from og_ros.registry.certificate import KeyCertificate, ModelCertificate, Status
 from og_ros.registry.registry import Registry
 from og_ros.registry.timestamp import show_time
 
+# So many combinations of key, stage and model are remembered.
+_MAX_USES: Final = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -89,6 +92,40 @@ def statement_model_problems(registry: Registry, statement: Statement) -> tuple[
         processing_digest=statement.runtime.processing_digest,
         at_ns=statement.signed_at_ns,
     )
+
+
+class Uses:
+    """Answers fast, for a stream of statements, whether a registry has nothing against a key and a model in use.
+
+    What the rules said of one statement holds for every other with the same key, robot, stage, model and processing,
+    as long as it was signed within the validity of both certificates.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._valid: dict[tuple[bytes, str, str, ModelReference, bytes], tuple[int, int]] = {}
+
+    def problems(self, statement: Statement) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+        """Return what speaks against the key, and what against the model, at the time that the statement gives."""
+        s = statement
+        use = (s.key_id, s.robot, s.stage, s.model, s.runtime.processing_digest)
+        window = self._valid.get(use)
+        if window is not None and window[0] <= s.signed_at_ns <= window[1]:
+            return (), ()
+        found = statement_key_problems(self._registry, s), statement_model_problems(self._registry, s)
+        key, model = self._registry.key(s.key_id), model_certificate(self._registry, s.model)
+        if not any(found) and key is not None and model is not None:
+            if len(self._valid) >= _MAX_USES:
+                self._valid.clear()
+            first = max(key.not_before_ns, model.not_before_ns)
+            self._valid[use] = first, min(_last_valid(key), _last_valid(model))
+        return found
+
+
+def _last_valid(certificate: KeyCertificate | ModelCertificate) -> int:
+    """Return the last moment at which a certificate is valid, ns."""
+    ends = [certificate.not_after_ns, None if certificate.revoked_at_ns is None else certificate.revoked_at_ns - 1]
+    return min((end for end in ends if end is not None), default=2**63)
 
 
 def model_certificate(registry: Registry, model: ModelReference) -> ModelCertificate | None:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,15 +111,17 @@ class Run:
             ledger.append([a.cose for n, (_, a) in enumerate(self.attestations()) if n not in leave_out])
             ledger.checkpoint()
 
-    def write_bag(self, directory: Path, storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
-        """Write the records as a rosbag2 recording."""
+    def write_bag(
+        self, directory: Path, storage: StoragePlugin = StoragePlugin.MCAP, records: Iterable[Record] | None = None
+    ) -> Path:
+        """Write the records, or others, as a rosbag2 recording."""
         store = get_typestore(Stores.ROS2_JAZZY)
         for file in sorted(MESSAGES.glob("*.msg")):
             types = get_types_from_msg(file.read_text(), f"og_ros/msg/{file.stem}")
             store.register({name: value for name, value in types.items() if name not in store.fielddefs})
         with Writer(directory, version=8, storage_plugin=storage) as writer:
             connections = {}
-            for record in self.records:
+            for record in self.records if records is None else records:
                 if record.topic not in connections:
                     connections[record.topic] = writer.add_connection(record.topic, record.type, typestore=store)
                 writer.write(connections[record.topic], record.received_ns, record.payload)
@@ -162,16 +164,28 @@ def honest_run(
             signer=run.signers[stage],
         )
         run.sessions[stage].began_ns = 0
+    run.records.extend(honest_ticks(run, ticks, now, salt, skip))
+    return run
+
+
+def honest_ticks(
+    run: Run, ticks: int, now: int, salt: int, skip: frozenset[tuple[str, int]] = frozenset(), image: bytes = b""
+) -> Iterator[Record]:
+    """Yield the records of a run's decisions, which begin at the wall time `now` (ns).
+
+    `salt` makes the messages of one run unlike those of another; `image` is added to each camera message.
+    """
     for tick in range(ticks):
         stamp, wall = tick * 50 * MS, now + tick * 50 * MS
         newest: dict[str, DataReference] = {}
+        records: list[Record] = []
 
-        def put(topic: str, data: bytes, at: int, kind: str, tick: int = tick) -> None:
+        def put(topic: str, data: bytes, at: int, kind: str, tick: int = tick, to: list[Record] = records) -> None:
             if (topic, tick) not in skip:
-                run.records.append(Record(topic, kind, data, at))
+                to.append(Record(topic, kind, data, at))
 
         for offset, topic in enumerate(("/camera/image", "/scan", "/odom")):
-            data = payload(topic, stamp, salt + tick)
+            data = payload(topic, stamp, salt + tick) + (image if topic == "/camera/image" else b"")
             newest[topic] = DataReference(topic, TYPES[topic], digest(data), covered_size(data), stamp)
             put(topic, data, wall + offset * MS, TYPES[topic])
         for order, (stage, (inputs, output)) in enumerate(STAGES.items(), 1):
@@ -194,4 +208,4 @@ def honest_run(
             run.sessions[stage]._previous = attestation.digest
             at = wall + order * 10 * MS + 2 * MS
             put(f"{output}/attestation", encode_attestation(attestation), at, ATTESTATION_TYPE)
-    return run
+        yield from records
