@@ -11,6 +11,8 @@ from typing import Final
 from og_ros.attest import ATTESTATION_TYPE, Attestation
 from og_ros.attest.statement import Statement
 from og_ros.audit import links
+from og_ros.audit.disclosure_tally import DisclosureTally
+from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.examine import Checked, Examiner, Item, message_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
@@ -79,7 +81,8 @@ class Auditor:
     neither signatures nor certificates can be checked. A record is judged once its counterparts had `horizon_ns` to
     arrive, and forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
     once; in a recording a message waits until a later attestation shows whether its own was lost. `reexecuted` maps the
-    digests of attestations that were run again to whether their outputs were reproduced. `observers` are told of every
+    digests of attestations that were run again to whether their outputs were reproduced, `disclosures` reveal messages
+    that stages committed to. `observers` are told of every
     attestation that was checked, every inference and decision that was judged, and every finding.
     """
 
@@ -93,6 +96,7 @@ class Auditor:
         horizon_ns: int | None = None,
         log: LogCheck | None = None,
         reexecuted: Mapping[bytes, bool] | None = None,
+        disclosures: Disclosures | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.registry = registry
@@ -106,6 +110,8 @@ class Auditor:
         self.judge = Judge(_without(self.policy, "settlement") if live else self.policy, registry)
         self._log = log
         self._reexecuted = reexecuted or {}
+        self._disclosures = disclosures
+        self.disclosure = DisclosureTally()
         self._horizon_ns = horizon_ns or (LIVE_HORIZON_NS if live else RECORDING_HORIZON_NS)
         self._examiner = Examiner(registry)
         self.joiner = Joiner(
@@ -139,6 +145,8 @@ class Auditor:
     def take(self, item: Item) -> None:
         """Take a record that was examined."""
         if isinstance(item, Message):
+            if self._disclosures is not None and not item.commitment:
+                item.commitment = self._disclosures.commitment(item.topic, item.digest) or b""
             self.joiner.add_message(item)
         elif isinstance(item, Finding):
             self.report(item)
@@ -177,6 +185,8 @@ class Auditor:
             return
         self._report_all(checked.findings)
         inference.reexecuted = self._reexecuted.get(inference.attestation.digest)
+        if self._disclosures is not None:
+            inference.disclosed = self._disclosures.fields_of(statement)
         if abs(inference.received_ns - statement.signed_at_ns) > self.policy.max_clock_skew_ns:
             apart = (inference.received_ns - statement.signed_at_ns) / 1e9
             self.report(
@@ -242,6 +252,7 @@ class Auditor:
     def _judge(self, inference: Inference) -> None:
         levels = levels_of(inference)
         self.levels.add(inference.stage, levels, lambda: facts_of(inference, self.registry, self.log))
+        self.disclosure.add(inference)
         self._report_all(self.judge.inference(inference, levels))
         decision = self.is_decision(inference)
         if decision:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from og_ros.attest.commitment import commitment_of
 from og_ros.attest.digest import covered_size, digest
 from og_ros.attest.side_file import SideRecord
-from og_ros.attest.statement import TEXT_BOUNDS, DataReference, Disclosure
+from og_ros.attest.statement import TEXT_BOUNDS, DataReference, Disclosure, Statement
 from og_ros.audit.findings import Finding
 from og_ros.errors import AttestationError, DisclosureError, RegistryError
 from og_ros.registry import strict_json
@@ -91,6 +91,15 @@ class Disclosures:
             return None
         self._used.add(found.commitment)
         return found
+
+    def fields_of(self, statement: Statement) -> frozenset[tuple[str, int]]:
+        """Return which committed fields of a statement are revealed, as ("inputs" or "outputs", index)."""
+        return frozenset(
+            (side, index)
+            for side, references in (("inputs", statement.inputs), ("outputs", statement.outputs))
+            for index, reference in enumerate(references)
+            if self.reveal(reference) is not None
+        )
 
     def commitment(self, topic: str, digest: bytes) -> bytes | None:
         """Return the commitment to a message that was recorded in clear, by its digest; None: nobody revealed it."""

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.attest import ATTESTATION_TYPE, Disclosure, digest
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import is_computable
+from og_ros.attest.statement import NO_DIGEST
 from og_ros.attest.template import AttestationReader
 from og_ros.audit.certificates import Certificates
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference, Message, Record
+from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.errors import AttestationError
 from og_ros.registry import Registry
 
@@ -60,9 +62,13 @@ class Stretch:
 
 
 class Examiner:
-    """Reads records against a registry; without one, signatures and certificates are not checked."""
+    """Reads records against a registry; without one, signatures and certificates are not checked.
 
-    def __init__(self, registry: Registry | None) -> None:
+    `sealed` reads the sealed messages of a recording that has any.
+    """
+
+    def __init__(self, registry: Registry | None, sealed: SealedRecords | None = None) -> None:
+        self._sealed = sealed
         self._certificates = Certificates(registry)
         self._reader = AttestationReader()
 
@@ -102,6 +108,8 @@ class Examiner:
                         if reference.topic not in named:
                             named[reference.topic] = reference.digest_algorithm
                             algorithms.setdefault(reference.topic, reference.digest_algorithm)
+            elif self._sealed is not None and record.type in SEALED_TYPES:
+                items += _unsealed(self._sealed, record)
             elif topic in algorithms:
                 items.append(message_of(record, algorithms[topic], topics[topic].stamped))
             elif kept < _MAX_KEPT:
@@ -122,12 +130,24 @@ class Examiner:
         return Stretch(hashed, counts, named, {t: a for t, a in algorithms.items() if t not in passed})
 
 
+def _unsealed(sealed: SealedRecords, record: Record) -> Iterator[Message | Finding]:
+    """Yield what can be told of a sealed record: its digest by the recorder's word, or recomputed with the key."""
+    found = sealed.take(record)
+    yield from sealed.findings()
+    if found is None:
+        return
+    if found.disclosure is Disclosure.COMMITTED:
+        yield Message(found.topic, found.message_digest or b"", found.received_ns, found.stamp_ns, found.digest)
+    else:
+        yield Message(found.topic, found.digest, found.received_ns, found.stamp_ns)
+
+
 def message_of(record: Record, algorithm: str, stamped: bool) -> Message:
     """Hash a data message by its topic's algorithm; an unknown one counts as SHA-256, which then matches nothing."""
     try:
         found = digest(record.payload, algorithm if is_computable(algorithm) else "sha256")
     except AttestationError:
-        found = b""  # too short to be a message; nothing can have attested it, which the join will say
+        found = NO_DIGEST  # too short to be a message; no attestation names it, which the join will say
     return Message(record.topic, found, record.received_ns, stamp_of(record.payload, stamped))
 
 

@@ -88,12 +88,16 @@ class Joiner:
             tally.first_ns = message.received_ns
         self._memory.add_message(message)
         attested = self._attested.get(topic)
-        output = attested.take(message.digest) if attested is not None else None
-        if output is not None:
-            self._match(message, output)
-            return
+        names = message.names
+        if attested is not None:
+            for name in names:
+                output = attested.take(name)
+                if output is not None:
+                    self._match(message, output)
+                    return
         self._messages.append(message)
-        self._unmatched.setdefault((topic, message.digest), []).append(message)
+        for name in names:
+            self._unmatched.setdefault((topic, name), []).append(message)
 
     def add_inference(self, inference: Inference, begins_late: bool) -> None:
         """Take an attestation; `begins_late`: its session's start was not recorded."""
@@ -166,25 +170,27 @@ class Joiner:
         for message in self._memory.forget(before_ns):
             attested = self._attested.get(message.topic)
             if attested is not None:
-                attested.seen.pop(message.digest, None)
+                for name in message.names:
+                    attested.seen.pop(name, None)
 
     def _match(self, message: Message, output: Output) -> None:
         message.attested = output.seen = True
         output.inference.outputs_seen[output.index] = True
         self._drop_unmatched(message)
         attested = self._attested[message.topic]
-        attested.seen[message.digest] += 1
+        attested.seen[output.reference.digest] += 1
 
     def _drop_unmatched(self, message: Message) -> None:
-        key = (message.topic, message.digest)
-        waiting = self._unmatched.get(key)
-        if waiting is not None:
-            for index, other in enumerate(waiting):
-                if other is message:
-                    del waiting[index]
-                    break
-            if not waiting:
-                del self._unmatched[key]
+        for name in message.names:
+            key = (message.topic, name)
+            waiting = self._unmatched.get(key)
+            if waiting is not None:
+                for index, other in enumerate(waiting):
+                    if other is message:
+                        del waiting[index]
+                        break
+                if not waiting:
+                    del self._unmatched[key]
 
     def _settle_message(self, message: Message) -> Iterator[Finding]:
         attested = self._attested.get(message.topic)
@@ -193,7 +199,9 @@ class Joiner:
             self._early[message.topic] += 1
             return
         altered = attested.twin_of(message)
-        if altered is not None:
+        if altered is not None and not _comparable(message, altered.reference):
+            altered.seen = True  # that the two cannot be compared is told of the inference
+        elif altered is not None:
             altered.seen = True
             yield altered.inference.finding(
                 "output_altered",
@@ -206,7 +214,7 @@ class Joiner:
             attested.hidden -= 1  # one of the outputs whose digest cannot be compared
         elif attested.at_edge(message.received_ns, self.end_ns):
             self._edges[message.topic] += 1
-        elif attested.seen[message.digest]:
+        elif any(attested.seen[name] for name in message.names):
             yield _message_finding(
                 message,
                 "output_replayed",
@@ -263,7 +271,9 @@ class Joiner:
             inference.seen.append(seen)
             if seen or not self._recorded(reference.topic):
                 continue
-            if not self._checkable(reference):
+            if reference.disclosure is Disclosure.COMMITTED and source is not None:
+                continue  # its maker committed to the same message
+            if reference.disclosure is not Disclosure.CLEAR or not self._checkable(reference):
                 yield inference.finding(
                     "digest_not_checked",
                     f"stage {inference.stage}: its input on {reference.topic} is {_how_hidden(reference)}",
@@ -286,8 +296,10 @@ class Joiner:
                 )
 
     def _hidden_outputs(self, inference: Inference) -> Iterator[Finding]:
-        for reference in inference.attestation.statement.outputs:
-            if not self._checkable(reference) and self._recorded(reference.topic):
+        outputs = inference.attestation.statement.outputs
+        for reference, seen in zip(outputs, inference.outputs_seen, strict=True):
+            hidden = reference.disclosure is not Disclosure.CLEAR or not self._checkable(reference)
+            if hidden and not seen and self._recorded(reference.topic):
                 yield inference.finding(
                     "digest_not_checked",
                     f"stage {inference.stage}: its output on {reference.topic} is {_how_hidden(reference)}",
@@ -330,10 +342,10 @@ class Joiner:
         return first.start_ns <= then.start_ns + tolerance
 
     def _checkable(self, reference: DataReference) -> bool:
-        """Return whether recorded messages can be compared with a reference: one known algorithm a topic, in clear."""
+        """Return whether a reference can be joined: it is not absent, and of the one known algorithm of its topic."""
         algorithm = reference.digest_algorithm
         return (
-            reference.disclosure == Disclosure.CLEAR
+            reference.disclosure is not Disclosure.ABSENT
             and is_computable(algorithm)
             and self.algorithms.get(reference.topic) == algorithm
         )
@@ -346,6 +358,11 @@ def _nearness(cause: Inference, effect: Inference) -> tuple[bool, bool, int]:
     """
     ahead = cause.attestation.statement.start_ns - effect.attestation.statement.start_ns
     return cause.signed is True, ahead <= 0, -abs(ahead)
+
+
+def _comparable(message: Message, reference: DataReference) -> bool:
+    """Return whether a recorded message can be held against a reference: both by digest, or both by commitment."""
+    return bool(message.commitment if reference.disclosure is Disclosure.COMMITTED else message.digest)
 
 
 def _how_hidden(reference: DataReference) -> str:

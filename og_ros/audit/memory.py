@@ -47,8 +47,9 @@ class Memory:
     def add_message(self, message: Message) -> None:
         """Remember a message."""
         topic = message.topic
-        self._seen[topic, message.digest] += 1
-        if message.stamp_ns:
+        for name in message.names:
+            self._seen[topic, name] += 1
+        if message.stamp_ns and message.digest:
             self._by_stamp.setdefault((topic, message.stamp_ns), message.digest)
         self._messages.append(message)
         self._newest[topic] = message
@@ -96,7 +97,8 @@ class Memory:
             if self._messages[0].received_ns >= before_ns:
                 break
             message = self._messages.popleft()
-            if self._in_use((message.topic, message.digest), before_ns) or self._newest[message.topic] is message:
+            used = [self._in_use((message.topic, name), before_ns) for name in message.names]
+            if any(used) or self._newest[message.topic] is message:
                 self._messages.append(message)
             else:
                 self._drop_message(message)
@@ -134,10 +136,11 @@ class Memory:
         )
 
     def _drop_message(self, message: Message) -> None:
-        key = (message.topic, message.digest)
-        self._seen[key] -= 1
-        if self._seen[key] <= 0:
-            del self._seen[key]
+        for name in message.names:
+            key = (message.topic, name)
+            self._seen[key] -= 1
+            if self._seen[key] <= 0:
+                del self._seen[key]
         self._by_stamp.pop((message.topic, message.stamp_ns), None)
 
     def _drop_inference(self, inference: Inference) -> None:

@@ -26,7 +26,6 @@ class PackedStretch:
     topics: list[str] = field(default_factory=list)
     message_topics: array[int] = field(default_factory=lambda: array("H"))
     digests: bytearray = field(default_factory=bytearray)
-    short: list[int] = field(default_factory=list)
     received_ns: array[int] = field(default_factory=lambda: array("q"))
     stamps_ns: array[int] = field(default_factory=lambda: array("q"))
     attestations: list[tuple[str, int, bytes, bool | None, bool | None, list[Finding]]] = field(default_factory=list)
@@ -44,9 +43,7 @@ class PackedStretch:
                     index[item.topic] = len(packed.topics)
                     packed.topics.append(item.topic)
                 packed.message_topics.append(index[item.topic])
-                if not item.digest:
-                    packed.short.append(len(packed.received_ns))
-                packed.digests += item.digest or bytes(DIGEST_SIZE)
+                packed.digests += item.digest
                 packed.received_ns.append(item.received_ns)
                 packed.stamps_ns.append(item.stamp_ns)
             elif isinstance(item, Checked):
@@ -74,10 +71,10 @@ class PackedStretch:
         return Stretch([next(sources[kind]) for kind in self.kinds], self.counts, self.named, self.hashed)
 
     def _messages(self) -> Iterator[Item]:
-        topics, digests, short = self.topics, bytes(self.digests), set(self.short)
+        topics, digests = self.topics, bytes(self.digests)
         columns = zip(self.message_topics, self.received_ns, self.stamps_ns, strict=True)
         for number, (topic, received_ns, stamp_ns) in enumerate(columns):
-            found = digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE] if number not in short else b""
+            found = digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]
             yield Message(topics[topic], found, received_ns, stamp_ns)
 
     def _attestations(self, reader: AttestationReader) -> Iterator[Item]:

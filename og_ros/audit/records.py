@@ -21,13 +21,25 @@ class Record:
 
 @dataclass(slots=True)
 class Message:
-    """A recorded data message: its digest (empty: too short to be one), time of arrival, header stamp (0: none)."""
+    """A recorded data message: its digest, time of arrival, header stamp (0: none), and the commitment to it.
+
+    `digest` is empty where it is not known: the message is too short to be one, or sealed. `commitment` is empty unless
+    a sealed recording gives it, or a disclosure does.
+    """
 
     topic: str
     digest: bytes
     received_ns: int
     stamp_ns: int
+    commitment: bytes = b""
     attested: bool = False
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """What a data reference may call the message by: its digest, and the commitment to it."""
+        if not self.commitment:
+            return (self.digest,)
+        return (self.digest, self.commitment) if self.digest else (self.commitment,)
 
 
 @dataclass(slots=True, eq=False)

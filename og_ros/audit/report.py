@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -35,6 +35,7 @@ class Report:
     policy: Policy
     not_checked: tuple[str, ...]
     reexecution: Mapping[str, Any] | None = None
+    sealed: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
@@ -44,8 +45,14 @@ class Report:
         registry: Registry | None,
         policy: Policy,
         reexecution: Mapping[str, Any] | None = None,
+        sealed: Mapping[str, Any] | None = None,
+        notes: Sequence[str] = (),
     ) -> Report:
-        """Conclude an audit whose auditor is finished; `reexecution` is what was run again, as JSON shows it."""
+        """Conclude an audit whose auditor is finished.
+
+        `reexecution` and `sealed` say what was run again and unsealed, as JSON shows it; `notes` are more sentences on
+        what was not checked.
+        """
         return cls(
             recording=bag.path.name,
             duration_s=(bag.end_ns - bag.start_ns) / 1e9,
@@ -53,8 +60,9 @@ class Report:
             auditor=auditor,
             registry=registry,
             policy=policy,
-            not_checked=tuple(_not_checked(bag, auditor, registry, reexecution)),
+            not_checked=(*_not_checked(bag, auditor, registry, reexecution), *notes),
             reexecution=reexecution,
+            sealed=sealed,
         )
 
     @property
@@ -124,6 +132,8 @@ class Report:
             if log is None
             else {"origin": log.origin, "size": log.size, "root": log.root, "checkpointed": log.covered},
             "reexecution": self.reexecution,
+            "disclosure": self.auditor.disclosure.as_json(),
+            "sealed": self.sealed,
             "policy": self.policy.digest or None,
         }
 

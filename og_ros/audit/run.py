@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from og_ros.attest import DataReference
+from og_ros.attest.content_key import KeyRing
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.bag import Bag, open_bag
+from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.findings import Finding
 from og_ros.audit.judge import RunTotals, SessionTotal
 from og_ros.audit.ledger import LogCheck
@@ -17,7 +22,9 @@ from og_ros.audit.processes import rare_collection
 from og_ros.audit.reexecution import ReexecutionPlan, conclude, reexecute, select
 from og_ros.audit.reexecution_tally import ReexecutionTally
 from og_ros.audit.report import Report
+from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.audit.stream import Stream, arrival
+from og_ros.audit.unsealing import key_ring
 from og_ros.log import Ledger
 from og_ros.registry import Registry
 
@@ -33,80 +40,136 @@ def audit_bag(
     observers: Sequence[Observer] = (),
     jobs: int = 1,
     reexecution: ReexecutionPlan | None = None,
+    disclosures: Disclosures | None = None,
+    unseal_key: ec.EllipticCurvePrivateKey | None = None,
 ) -> Report:
-    """Audit a recording, with `jobs` processes; `reexecution` says what is to be run again.
+    """Audit a recording, with `jobs` processes.
+
+    `reexecution` says what is to be run again, `disclosures` reveal what stages committed to, `unseal_key` opens a
+    sealed recording.
 
     `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
     something could not be read at all; what does not hold is in the report's findings.
     """
-    policy = policy or Policy()
     with rare_collection(), open_bag(path) as bag:
-        auditor, again = _audit(bag, registry, policy, ledger, progress, observers, jobs, reexecution)
-        ran = None if reexecution is None or again is None else {**reexecution.as_json(), **again.as_json()}
-        return Report.of(bag, auditor, registry, policy, ran)
+        run = _Run(bag, registry, policy or Policy(), jobs, disclosures, unseal_key)
+        run.execute_again(reexecution, progress)
+        run.stream(ledger, observers, progress)
+        return run.report()
 
 
-def _audit(
-    bag: Bag,
-    registry: Registry | None,
-    policy: Policy,
-    ledger: Path | None,
-    progress: Progress | None,
-    observers: Sequence[Observer],
-    jobs: int,
-    reexecution: ReexecutionPlan | None,
-) -> tuple[Auditor, ReexecutionTally | None]:
-    """Read a recording into an auditor that is finished: everything joined and judged."""
-    with ExitStack() as stack:
-        log = LogCheck(stack.enter_context(Ledger.open(ledger)), registry) if ledger is not None else None
-        found: list[Finding] = []
-        again = None
-        if reexecution is not None:
-            again = reexecute(
-                bag,
-                reexecution,
-                select(bag, reexecution),
-                registry,
-                report=found.append,
-                progress=progress,
+class _Run:
+    """One audit on its way: what was read of the recording, and what was found beside the stream."""
+
+    def __init__(
+        self,
+        bag: Bag,
+        registry: Registry | None,
+        policy: Policy,
+        jobs: int,
+        disclosures: Disclosures | None,
+        unseal_key: ec.EllipticCurvePrivateKey | None,
+    ) -> None:
+        self._bag, self._registry, self._policy, self._jobs = bag, registry, policy, jobs
+        self._disclosures = disclosures
+        self._findings: list[Finding] = list(bag.findings)
+        self._again: ReexecutionTally | None = None
+        self._plan: ReexecutionPlan | None = None
+        self._sealed: SealedRecords | None = None
+        if unseal_key is not None or any(topic.type in SEALED_TYPES for topic in bag.topics.values()):
+            self._sealed = SealedRecords(self._ring(unseal_key) if unseal_key is not None else None)
+
+    def execute_again(self, plan: ReexecutionPlan | None, progress: Progress | None) -> None:
+        """Run models again, first of all, so that what came out is known when levels are computed."""
+        if plan is None:
+            return
+        self._plan = plan
+        chosen = select(self._bag, plan)
+        self._again = reexecute(
+            self._bag,
+            plan,
+            chosen,
+            self._registry,
+            report=self._findings.append,
+            reveal=self._reveal,
+            progress=progress,
+            jobs=self._jobs,
+        )
+        self._findings += conclude(plan, self._again, self._bag.end_ns)
+
+    def stream(self, ledger: Path | None, observers: Sequence[Observer], progress: Progress | None) -> None:
+        """Read the recording into an auditor, until everything is joined and judged."""
+        bag = self._bag
+        with ExitStack() as stack:
+            log = LogCheck(stack.enter_context(Ledger.open(ledger)), self._registry) if ledger is not None else None
+            self.auditor = auditor = Auditor(
+                self._registry,
+                self._policy,
+                recorded=bag.topics.__contains__,
+                log=log,
+                reexecuted=self._again.verdicts if self._again is not None else None,
+                disclosures=self._disclosures,
+                observers=observers,
             )
-            found += conclude(reexecution, again, bag.end_ns)
-        auditor = Auditor(
-            registry,
-            policy,
-            recorded=bag.topics.__contains__,
-            log=log,
-            reexecuted=again.verdicts if again is not None else None,
-            observers=observers,
-        )
-        for finding in (*bag.findings, *found):
+            stream = Stream(bag, self._registry, self._jobs, self._sealed)
+            for stretch in stream:
+                for item in stretch.items:
+                    auditor.take(item)
+                if stretch.items:
+                    auditor.advance(arrival(stretch.items[-1]))
+                if progress is not None:
+                    progress(sum(stream.counts.values()), sum(bag.topics[topic].count for topic in stream.topics))
+            auditor.finish()
+        if auditor.tally.attestations == 0 and not auditor.findings.counts["malformed_attestation"]:
+            auditor.report(
+                Finding("no_attestations", "the recording holds no attestations: nothing in it is accounted for")
+            )
+        self._findings += _miscounted(bag, stream.topics, stream.counts)
+        self._findings += auditor.judge.run(_totals(auditor, self._again))
+        if self._sealed is not None:
+            self._findings += self._sealed.gaps()
+        if self._disclosures is not None:
+            self._findings += self._disclosures.findings
+        for finding in self._findings:
             auditor.report(finding)
-        stream = Stream(bag, registry, jobs)
-        for stretch in stream:
-            for item in stretch.items:
-                auditor.take(item)
-            if stretch.items:
-                auditor.advance(arrival(stretch.items[-1]))
-            if progress is not None:
-                progress(sum(stream.counts.values()), sum(bag.topics[topic].count for topic in stream.topics))
-        auditor.finish()
-    if auditor.tally.attestations == 0 and not auditor.findings.counts["malformed_attestation"]:
-        auditor.report(
-            Finding("no_attestations", "the recording holds no attestations: nothing in it is accounted for")
+
+    def report(self) -> Report:
+        """Conclude."""
+        again, plan, sealed = self._again, self._plan, self._sealed
+        notes = sealed.not_checked() if sealed is not None else []
+        if self._disclosures is not None and self._disclosures.unused():
+            notes.append(f"{self._disclosures.unused()} disclosed records that belong to nothing in this recording")
+        return Report.of(
+            self._bag,
+            self.auditor,
+            self._registry,
+            self._policy,
+            reexecution={**plan.as_json(), **again.as_json()} if plan is not None and again is not None else None,
+            sealed={"messages": sealed.count, "opened": sealed.opened} if sealed is not None else None,
+            notes=notes,
         )
-    _check_counts(auditor, bag, stream.topics, stream.counts)
-    for finding in auditor.judge.run(_totals(auditor, again)):
-        auditor.report(finding)
-    return auditor, again
+
+    def _ring(self, key: ec.EllipticCurvePrivateKey) -> KeyRing:
+        ring, refused = key_ring(self._bag, key)
+        for one in refused:
+            self._findings.append(
+                Finding("sealed_malformed", f"{one.topic}: {one.reason}", topic=one.topic, received_ns=one.received_ns)
+            )
+        return ring
+
+    def _reveal(self, reference: DataReference) -> bytes | None:
+        found = self._disclosures.reveal(reference) if self._disclosures is not None else None
+        return found.payload if found is not None else None
 
 
-def _check_counts(auditor: Auditor, bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> None:
+def _miscounted(bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> Iterator[Finding]:
     """A damaged storage file may end early without an error; the recording's own counts tell."""
     for topic in topics:
         said, read = bag.topics[topic].count, counts.get(topic, 0)
         if read != said:
-            problem = f"{topic}: {read} messages were read, and {said} are said to be there"
-            auditor.report(Finding("recording_incomplete", problem, topic))
+            yield Finding(
+                "recording_incomplete", f"{topic}: {read} messages were read, and {said} are said to be there", topic
+            )
 
 
 def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals:

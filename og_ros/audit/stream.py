@@ -20,6 +20,7 @@ from og_ros.audit.examine import Checked, Examiner, Item, Stretch, message_of
 from og_ros.audit.packed import PackedStretch
 from og_ros.audit.processes import rare_collection, worker_context
 from og_ros.audit.records import Message
+from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.errors import BagError, RegistryError
 from og_ros.registry import Registry
 
@@ -54,11 +55,14 @@ class Stream:
     """The stretches of a recording in order, each complete: whatever its attestations or any others name is hashed.
 
     A topic that a later stretch is the first to name is then read from the earlier ones, and its messages come with
-    that stretch.
+    that stretch. Where messages are `sealed`, all of them are read, in this process, since their numbers are checked.
     """
 
-    def __init__(self, bag: Bag, registry: Registry | None, jobs: int = 1) -> None:
-        self._bag, self._registry, self._jobs = bag, registry, jobs
+    def __init__(
+        self, bag: Bag, registry: Registry | None, jobs: int = 1, sealed: SealedRecords | None = None
+    ) -> None:
+        self._bag, self._registry, self._sealed = bag, registry, sealed
+        self._jobs = 1 if sealed is not None else jobs
         self._attestations = {t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE}
         self._known: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
@@ -76,9 +80,9 @@ class Stream:
             yield self._complete(span, stretch)
 
     def _here(self, spans: list[Span]) -> Iterator[Stretch]:
-        examiner = Examiner(self._registry)
+        examiner = Examiner(self._registry, self._sealed)
         for span in spans:
-            yield _examine(self._bag, examiner, span, self._known)
+            yield _examine(self._bag, examiner, span, self._known, self._sealed is not None)
 
     def _in_processes(self, spans: list[Span]) -> Iterator[Stretch]:
         """Examine spans in worker processes, a few ahead of the one that is wanted."""
@@ -120,7 +124,7 @@ class Stream:
         return stretch
 
     def _hash(self, span: Span, topics: Iterable[str]) -> Iterator[Message]:
-        recorded = [topic for topic in topics if topic in self._bag.topics]
+        recorded = [t for t in topics if t in self._bag.topics and self._bag.topics[t].type not in SEALED_TYPES]
         if recorded:
             for record in self._bag.records(recorded, span.start_ns, span.stop_ns):
                 self.counts[record.topic] += 1
@@ -132,13 +136,15 @@ def arrival(item: Item) -> int:
     return item.inference.received_ns if isinstance(item, Checked) else item.received_ns
 
 
-def _examine(bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str]) -> Stretch:
+def _examine(
+    bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str], every_topic: bool = False
+) -> Stretch:
     """Examine a span: every topic where nothing is known yet, else the attestations and what they have named."""
     topics = None
-    if known:
+    if known and not every_topic:
         topics = [t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE or t.name in known]
     stretch = examiner.examine(bag.records(topics, span.start_ns, span.stop_ns), bag.topics, known)
-    if known:  # what was named here for the first time was not read
+    if topics is not None:  # what was named here for the first time was not read
         stretch.hashed = {t: a for t, a in stretch.hashed.items() if t in known}
     return stretch
 
