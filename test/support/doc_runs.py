@@ -73,11 +73,13 @@ class PageRun:
     missing: str = ""
     _script: list[str] = field(default_factory=lambda: ["set -u"])
 
-    def run(self) -> PageRun:
-        """Run the page; its steps then have their outcomes."""
+    def run(self, since: int = 0) -> PageRun:
+        """Run the page's blocks from a line on; its steps then have their outcomes."""
         if self.demo is not None and self.demo.directory.is_dir():
             shutil.copytree(self.demo.directory, self.directory / "demo_out")
         for block in blocks(self.page):
+            if block.line < since:
+                continue
             if block.language == "python":
                 self._add_python(block)
             elif block.mark is not None and block.mark[0] == "file":
