@@ -199,7 +199,7 @@ class Joiner:
             self._early[message.topic] += 1
             return
         altered = attested.twin_of(message)
-        if altered is not None and not _comparable(message, altered.reference):
+        if altered is not None and not _comparable(message, altered):
             altered.seen = True  # that the two cannot be compared is told of the inference
         elif altered is not None:
             altered.seen = True
@@ -360,9 +360,11 @@ def _nearness(cause: Inference, effect: Inference) -> tuple[bool, bool, int]:
     return cause.signed is True, ahead <= 0, -abs(ahead)
 
 
-def _comparable(message: Message, reference: DataReference) -> bool:
-    """Return whether a recorded message can be held against a reference: both by digest, or both by commitment."""
-    return bool(message.commitment if reference.disclosure is Disclosure.COMMITTED else message.digest)
+def _comparable(message: Message, output: Output) -> bool:
+    """Return whether a recorded message can be held against an output: both by digest, or both by commitment."""
+    revealed = ("outputs", output.index) in output.inference.disclosed
+    committed = output.reference.disclosure is Disclosure.COMMITTED and not revealed
+    return bool(message.commitment if committed else message.digest)
 
 
 def _how_hidden(reference: DataReference) -> str:

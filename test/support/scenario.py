@@ -144,6 +144,7 @@ def honest_run(
     skip: frozenset[tuple[str, int]] = frozenset(),
     age_s: float = 0.0,
     signers: dict[str, SoftwareSigner] | None = None,
+    show: Callable[[DataReference], DataReference] = lambda reference: reference,
 ) -> Run:
     """Make an honest run of `ticks` decisions at 20 Hz that ended `age_s` ago.
 
@@ -164,16 +165,23 @@ def honest_run(
             signer=run.signers[stage],
         )
         run.sessions[stage].began_ns = 0
-    run.records.extend(honest_ticks(run, ticks, now, salt, skip))
+    run.records.extend(honest_ticks(run, ticks, now, salt, skip, show=show))
     return run
 
 
 def honest_ticks(
-    run: Run, ticks: int, now: int, salt: int, skip: frozenset[tuple[str, int]] = frozenset(), image: bytes = b""
+    run: Run,
+    ticks: int,
+    now: int,
+    salt: int,
+    skip: frozenset[tuple[str, int]] = frozenset(),
+    image: bytes = b"",
+    show: Callable[[DataReference], DataReference] = lambda reference: reference,
 ) -> Iterator[Record]:
     """Yield the records of a run's decisions, which begin at the wall time `now` (ns).
 
-    `salt` makes the messages of one run unlike those of another; `image` is added to each camera message.
+    `salt` makes the messages of one run unlike those of another, `image` is added to each camera message, and `show`
+    says how a statement shows each of its references.
     """
     for tick in range(ticks):
         stamp, wall = tick * 50 * MS, now + tick * 50 * MS
@@ -196,8 +204,8 @@ def honest_ticks(
             )
             put(output, data, wall + order * 10 * MS, TYPES[output])
             attestation = run.sessions[stage].attest(
-                [newest[topic] for topic in inputs],
-                [newest[output]],
+                [show(newest[topic]) for topic in inputs],
+                [show(newest[output])],
                 start_ns=begin,
                 clock=Clock.SIM,
                 start_monotonic_ns=begin,
