@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg cmake/* config/* launch/* msg/*.msg)
 
-.PHONY: setup demo test lint bench launch-deps clean
+.PHONY: setup demo test lint bench launch-deps web-deps clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps
+test: setup launch-deps web-deps
 	$(BIN)/python -m pytest $(TESTARGS)
 
 lint: setup
@@ -39,6 +39,10 @@ bench: setup
 # ROS launch for the launch tests; those tests skip themselves, with this reason, when it cannot be had.
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
+
+# Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
+web-deps: setup
+	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

@@ -18,9 +18,8 @@ from og_ros.errors import AttestationError, LogError, RegistryError
 from og_ros.log import Ledger, leaf_hash
 from og_ros.registry import Registry, dsse, entry, files, openssf
 
-# Where a record's messages are looked for, before and after the record arrived: first near by, then further off.
-_NEAR_NS: Final = (10**9, 2 * 10**8)
-_FAR_NS: Final = (30 * 10**9, 5 * 10**9)
+# Where a record's messages are looked for, in ns before and after it arrived: near by first, what is missing further off.
+_SPANS: Final = ((3 * 10**8, 10**8), (2 * 10**9, 5 * 10**8), (30 * 10**9, 5 * 10**9))
 _SOURCES_NS: Final = 3 * 10**9
 _MAX_KEYS: Final = 64
 
@@ -65,7 +64,7 @@ def gather(
     records = {r.digest: r for decision in shown for r in decision.chain}
     wanted, left_out = _wanted(shown, collector.budget.payload_bytes)
     messages: dict[bytes, bytes] = {}
-    for span in (_NEAR_NS, _FAR_NS):
+    for span in _SPANS:
         _fetch(bag, wanted, span, messages)
     left_out.update((found, NOT_RECORDED) for found in wanted if found not in messages)
     return Exhibits(

@@ -12,6 +12,7 @@ import base64
 import datetime
 import html
 import json
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -80,7 +81,7 @@ def write_html(
     """
     if exhibits is None:
         exhibits = gather(collector.exhibits, bag, registry, ledger)
-    text = render(report.as_json(), report.verdict, collector, bag, registry, exhibits, summary)
+    text = render(report.as_json(), report.verdict, collector, bag, exhibits, summary)
     try:
         path.write_bytes(text.encode("utf-8", "replace"))
     except OSError as error:
@@ -92,19 +93,18 @@ def render(
     verdict: Verdict,
     collector: HtmlCollector,
     bag: Bag,
-    registry: Registry | None,
     exhibits: Exhibits,
     summary: bytes | None = None,
 ) -> str:
     """Return the page's HTML; `report` is the report as JSON has it."""
     canonical = strict_json.dumps(report)
     sentences = list(_sentences(report, verdict))
-    facts = list(_facts(report, bag, registry, sha256(canonical).hexdigest()))
+    audited = f"{_utc(time.time_ns())} by og_ros {og_ros.__version__}"
+    facts = list(_facts(report, bag, audited, sha256(canonical).hexdigest()))
     figures = {
         "version": 1,
-        "headline": _HEADLINES[verdict],
-        "sentences": sentences,
-        "facts": facts,
+        "audited": audited,
+        "severities": {kind: KINDS[kind].severity.name.lower() for kind in report["finding_counts"] if kind in KINDS},
         "meanings": {kind: KINDS[kind].meaning for kind in report["finding_counts"] if kind in KINDS},
         "start_ns": str(bag.start_ns),
         "length_ms": (bag.end_ns - bag.start_ns) / 1e6,
@@ -161,30 +161,17 @@ def _sentences(report: dict[str, Any], verdict: Verdict) -> Iterator[str]:
         yield f"{_count(others, 'other finding')} that {'do' if others != 1 else 'does'} not decide the verdict."
 
 
-def _facts(report: dict[str, Any], bag: Bag, registry: Registry | None, digest: str) -> Iterator[tuple[str, str]]:
-    """Yield what was audited, by whose word, as names and values."""
+def _facts(report: dict[str, Any], bag: Bag, audited: str, digest: str) -> Iterator[tuple[str, str]]:
+    """Yield what was audited, as names and values."""
+    registry, log = report["registry"], report["log"]
     yield "Recording", report["recording"]
     if bag.count:
         yield "Recorded", f"{_utc(bag.start_ns)} to {_utc(bag.end_ns)} (the recorder's clock)"
-    yield "Messages", f"{report['messages']:,} on {len(bag.topics)} topics".replace(",", " ")
-    robots = sorted({stage["robot"] for stage in report["stages"].values()})
-    yield "Robot", ", ".join(robots) or "none is named"
-    if registry is None:
-        yield "Registry", "none was given"
-    else:
-        pinned = "its root was pinned by the auditor" if registry.pinned else "nobody pinned its root"
-        yield "Registry", f"{registry.name}, state {registry.number}; {pinned}"
-        yield "Registry root", registry.fingerprint
-        if len(registry.roots) > 1:
-            yield "Registry roots", f"{len(registry.roots)}, each signed by the one before"
-    log = report["log"]
-    if log is None:
-        yield "Log", "none was given"
-    else:
-        yield "Log", f"{log['origin']}, {log['size']} leaves, {log['checkpointed']} under a signed checkpoint"
-        yield "Log root", f"sha256:{log['root']}"
-    yield "Policy", f"sha256:{report['policy']}" if report["policy"] else "none was given: og_ros's defaults"
-    yield "Audited", f"{_utc(_now_ns())} by og_ros {og_ros.__version__}"
+    yield "Messages", str(report["messages"])
+    yield "Robot", ", ".join(sorted({stage["robot"] for stage in report["stages"].values()})) or "none is named"
+    yield "Registry root", registry["root"] if registry else "no registry was given"
+    yield "Log", f"{log['origin']}, {log['size']} leaves, root sha256:{log['root']}" if log else "none was given"
+    yield "Audited", audited
     yield "Report", f"sha256:{digest}"
 
 
@@ -279,7 +266,3 @@ def _count(number: int, noun: str) -> str:
 def _utc(nanoseconds: int) -> str:
     moment = datetime.datetime.fromtimestamp(nanoseconds // 10**9, datetime.timezone.utc)
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _now_ns() -> int:
-    return int(datetime.datetime.now(datetime.timezone.utc).timestamp()) * 10**9

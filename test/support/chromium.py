@@ -136,7 +136,8 @@ class Tab:
 
     def resize(self, width: int, height: int) -> None:
         """Give the page a size in CSS pixels."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def open(self, page: Path) -> None:
         """Load a file, without waiting for more than its document."""
@@ -161,11 +162,12 @@ class Tab:
 
     def events(self, method: str) -> list[dict[str, Any]]:
         """Return the parameters of this tab's events of a kind so far."""
-        return [e["params"] for e in self._browser.events if e["method"] == method and e.get("sessionId") == self.session]
+        mine = [event for event in self._browser.events if event.get("sessionId") == self.session]
+        return [event["params"] for event in mine if event["method"] == method]
 
     def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
         """Press and release a key by its name, such as Tab, Enter, ArrowRight."""
-        codes = {"Tab": 9, "Enter": 13, " ": 32, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        codes = {"Tab": 9, "Enter": 13, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         shared = {"key": key, "modifiers": modifiers, "windowsVirtualKeyCode": codes.get(key, 0)}
         text = "\r" if key == "Enter" else text
         self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **shared)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scenario
@@ -15,7 +17,7 @@ from og_ros.audit.exhibits import Budget
 from og_ros.audit.html_report import HtmlCollector, write_html
 from og_ros.audit.policy import Policy
 from og_ros.audit.run import audit_bag
-from og_ros.registry import Registry
+from og_ros.registry import Registry, RegistryWriter
 
 WIDTH, HEIGHT = 16, 12
 
@@ -67,18 +69,23 @@ def real_run(monkeypatch: pytest.MonkeyPatch, ticks: int = 24) -> Run:
 
 
 def write_page(
-    run: Run, directory: Path, budget: Budget | None = None, policy: Policy | None = None, logged: bool = True
+    run: Run,
+    directory: Path,
+    budget: Budget | None = None,
+    policy: Policy | None = None,
+    certify: Callable[[RegistryWriter, Run], None] | None = None,
+    summary: Callable[[dict[str, Any]], bytes] | None = None,
 ) -> Path:
     """Write a run, audit it as `og-ros audit --html` does, and return the page."""
     run.write_bag(directory / "bag")
-    run.write_registry(directory / "registry")
-    ledger = directory / "ledger" if logged else None
-    if ledger is not None:
-        run.write_ledger(ledger)
+    run.write_registry(directory / "registry", certify)
+    ledger = directory / "ledger"
+    run.write_ledger(ledger)
     registry = Registry.open(directory / "registry")
     collector = HtmlCollector(budget)
     report = audit_bag(directory / "bag", registry, ledger, policy, observers=[collector])
     page = directory / "report.html"
     with open_bag(directory / "bag") as bag:
-        write_html(report, collector, bag, registry, ledger, page)
+        signed = summary(report.as_json()) if summary is not None else None
+        write_html(report, collector, bag, registry, ledger, page, summary=signed)
     return page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,10 @@ import pytest
 import scenario
 from chromium import Chromium, Tab
 from report_runs import HEIGHT, WIDTH, pixel, real_run, write_page
+
+from og_ros.attest import SoftwareSigner, keys
+from og_ros.audit.summary import sign_summary
+from og_ros.registry import RegistryWriter
 
 AXE = Path(__file__).resolve().parents[2] / ".cache" / "axe" / "axe.min.js"
 
@@ -122,7 +127,8 @@ def test_from_the_keyboard_to_a_camera_frame(browser: Chromium, honest_page: Pat
         assert tab.run("document.querySelector('#decision .lead').textContent") != before
         tab_to("decision-later")
         tab.press("Enter")
-        assert tab.run("document.querySelector('#decision canvas').getAttribute('aria-label')").startswith("Camera frame")
+        label = tab.run("document.querySelector('#decision canvas').getAttribute('aria-label')")
+        assert label == "Camera frame of /camera/image, 16 by 12 pixels"
         tab_to("timeline")
         tab.press("+", "+")
         assert tab.run("document.getElementById('time-whole').disabled") is False
@@ -138,8 +144,11 @@ def test_a_narrow_screen_scrolls_in_one_direction_only(
     for page in (honest_page, violated_page):
         with opened(browser, page, width, 780) as tab:
             assert tab.run("document.documentElement.scrollWidth") <= width
-            wide = "[...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1"
-            assert tab.run(f"{wide} && !e.closest('.scroll, .numbers, .hex, .skip')).map(e => e.outerHTML.slice(0, 80))") == []
+            wide = tab.run(
+                "[...document.querySelectorAll('main *')].filter(e => !e.closest('.scroll, .numbers, .hex, .skip')"
+                " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+            )
+            assert wide == []
 
 
 def test_it_prints(browser: Chromium, violated_page: Path) -> None:
@@ -178,6 +187,32 @@ def test_what_a_robot_calls_things_is_never_run(
         assert "Verified" in banner(tab)
 
 
+@pytest.mark.parametrize("signed_by", ["auditor", "nobody known", "another report"])
+def test_the_auditors_signature(browser: Chromium, tmp_path: Path, signed_by: str) -> None:
+    auditor = SoftwareSigner(keys.generate())
+
+    def certify(writer: RegistryWriter, run: scenario.Run) -> None:
+        scenario.certify_all(writer, run)
+        if signed_by != "nobody known":
+            writer.certify_key(auditor.public_key, role="auditor", vendor="test", not_before_ns=10**9)
+
+    def summary(report: dict[str, object]) -> bytes:
+        about = {**report, "holds": False} if signed_by == "another report" else report
+        return sign_summary(about, {"bag.mcap": bytes(32)}, auditor, verified_at_ns=time.time_ns())
+
+    with pytest.MonkeyPatch.context() as patch:
+        page = write_page(real_run(patch, 4), tmp_path, certify=certify, summary=summary)
+    with opened(browser, page) as tab:
+        said = banner(tab)
+        expected = {
+            "auditor": f"is signed by the auditor's key {auditor.key_id.hex()[:16]}, certified by",
+            "nobody known": "The auditor's signature of the report was not checked: the key",
+            "another report": "The auditor's signature of the report does not hold: it is about another report",
+        }
+        assert expected[signed_by] in said
+        assert ("does not hold" in said) == (signed_by == "another report")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_barrier(browser: Chromium, violated_page: Path, scheme: str) -> None:
     if not AXE.is_file():
@@ -189,8 +224,8 @@ def test_axe_finds_no_barrier(browser: Chromium, violated_page: Path, scheme: st
         assert [(v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in found] == []
 
 
-def test_a_page_that_fails_keeps_the_screenshot(browser: Chromium, honest_page: Path, tmp_path: Path) -> None:
-    """Screens are looked at by people: OG_ROS_SCREENSHOTS names a folder to keep them in."""
+def test_it_draws_itself_on_a_desktop_and_a_phone(browser: Chromium, honest_page: Path, tmp_path: Path) -> None:
+    """Whether it looks good, people say: OG_ROS_SCREENSHOTS names a folder to keep the pictures in."""
     folder = Path(os.environ.get("OG_ROS_SCREENSHOTS", tmp_path))
     for name, width in (("desktop", 1280), ("phone", 360)):
         with opened(browser, honest_page, width) as tab:

@@ -54,11 +54,28 @@ export function showOutcome(results, summary) {
   fillElement(
     banner,
     h("p", { class: "title" }, mark(failed ? "bad" : open || !records.length ? "open" : "ok", title)),
-    failed && h("p", {}, "This file was altered or damaged after it was written, or was made wrongly. Ask for it anew, and compare its report's SHA-256 with its sender."),
+    failed &&
+      h(
+        "p",
+        {},
+        "This file was altered or damaged after it was written, or was made wrongly. Ask for it anew, and compare its report's SHA-256 with its sender.",
+      ),
     list(results.failures),
     failed && h("p", { class: "note" }, `Verified all the same: ${what}.`),
-    known && h("details", {}, h("summary", {}, `${counted(results.known.length, "check")} failed here as the audit says that they did`), list(results.known, 200)),
-    open && h("details", { open: !failed }, h("summary", {}, `${counted(results.open.length, "check")} could not be made here`), list(results.open, 200)),
+    known &&
+      h(
+        "details",
+        {},
+        h("summary", {}, `${counted(results.known.length, "check")} failed here as the audit says that they did`),
+        list(results.known, 200),
+      ),
+    open &&
+      h(
+        "details",
+        { open: !failed },
+        h("summary", {}, `${counted(results.open.length, "check")} could not be made here`),
+        list(results.open, 200),
+      ),
     h(
       "p",
       { class: "note" },

@@ -50,7 +50,11 @@ function makeGraph(figures, report) {
       if (!(topic in stage.outputs)) readBy.set(topic, [...(readBy.get(topic) || []), name]);
     }
   }
-  const trouble = new Set((report ? report.findings : []).filter((/** @type {any} */ f) => f.severity === "violation").flatMap((/** @type {any} */ f) => [f.stage, f.topic]));
+  const trouble = new Set(
+    (report ? report.findings : [])
+      .filter((/** @type {any} */ f) => f.severity === "violation")
+      .flatMap((/** @type {any} */ f) => [f.stage, f.topic]),
+  );
   const topicNode = (/** @type {string} */ topic) => {
     const tally = (report && report.topics[topic]) || { messages: 0, missing: 0 };
     const kind = !made.has(topic) ? "sensor" : readBy.has(topic) ? "topic" : "command";
@@ -60,7 +64,11 @@ function makeGraph(figures, report) {
   for (const [name, stage] of stages) {
     const durations = stage.duration_ms;
     const count = durations.count.reduce((/** @type {number} */ sum, /** @type {number} */ n) => sum + n, 0);
-    const total = durations.mean.reduce((/** @type {number} */ sum, /** @type {number | null} */ mean, /** @type {number} */ i) => sum + (mean || 0) * durations.count[i], 0);
+    const total = durations.mean.reduce(
+      (/** @type {number} */ sum, /** @type {number | null} */ mean, /** @type {number} */ i) =>
+        sum + (mean || 0) * durations.count[i],
+      0,
+    );
     const most = Math.max(...durations.greatest.filter((/** @type {number | null} */ value) => value !== null));
     const level = (/** @type {string} */ axis) => spoken((report && report.levels[axis].stages[name]) || "unknown");
     const lines = [
@@ -69,13 +77,25 @@ function makeGraph(figures, report) {
       `${level("inference_authenticity")}, ${level("settlement")}`,
       `model ${level("model_integrity")}`,
     ];
-    nodes.set(`s ${name}`, { id: `s ${name}`, kind: "stage", title: name, lines, layer: 0, troubled: trouble.has(name) });
-    for (const topic of [...Object.keys(stage.inputs), ...Object.keys(stage.outputs)]) if (!nodes.has(`t ${topic}`)) topicNode(topic);
-    for (const topic of Object.keys(stage.inputs)) if (!(topic in stage.outputs)) edges.push([`t ${topic}`, `s ${name}`]);
+    nodes.set(`s ${name}`, {
+      id: `s ${name}`,
+      kind: "stage",
+      title: name,
+      lines,
+      layer: 0,
+      troubled: trouble.has(name),
+    });
+    for (const topic of [...Object.keys(stage.inputs), ...Object.keys(stage.outputs)])
+      if (!nodes.has(`t ${topic}`)) topicNode(topic);
+    for (const topic of Object.keys(stage.inputs))
+      if (!(topic in stage.outputs)) edges.push([`t ${topic}`, `s ${name}`]);
     for (const topic of Object.keys(stage.outputs)) edges.push([`s ${name}`, `t ${topic}`]);
   }
   const kept = layer(nodes, edges);
-  const words = stages.map(([name, stage]) => `${name} reads ${Object.keys(stage.inputs).join(", ")} and writes ${Object.keys(stage.outputs).join(", ")}`);
+  const words = stages.map(
+    ([name, stage]) =>
+      `${name} reads ${Object.keys(stage.inputs).join(", ")} and writes ${Object.keys(stage.outputs).join(", ")}`,
+  );
   return { nodes: kept, edges, words: `${words.join("; ")}.`, hidden: nodes.size - kept.length };
 }
 
@@ -91,7 +111,9 @@ function layer(nodes, edges) {
   const depth = (id, open) => {
     const found = known.get(id);
     if (found !== undefined) return found;
-    const before = edges.filter(([from, to]) => to === id && !open.has(from)).map(([from]) => depth(from, new Set([...open, id])));
+    const before = edges
+      .filter(([from, to]) => to === id && !open.has(from))
+      .map(([from]) => depth(from, new Set([...open, id])));
     const value = before.length ? Math.max(...before) + 1 : 0;
     if (!open.size) known.set(id, value);
     return value;
@@ -100,7 +122,9 @@ function layer(nodes, edges) {
   // A sensor stands right before the first stage that reads it.
   for (const node of nodes.values()) {
     if (node.kind !== "sensor") continue;
-    const readers = edges.filter(([from]) => from === node.id).map(([, to]) => /** @type {GraphNode} */ (nodes.get(to)).layer);
+    const readers = edges
+      .filter(([from]) => from === node.id)
+      .map(([, to]) => /** @type {GraphNode} */ (nodes.get(to)).layer);
     node.layer = Math.max(0, Math.min(...readers) - 1);
   }
   const filled = new Map();
@@ -122,7 +146,9 @@ function drawGraph(graph, width) {
   const sizes = Array.from({ length: layers }, (_, n) => graph.nodes.filter((node) => node.layer === n).length);
   const most = Math.max(...sizes);
   const gap = across ? Math.min(30, width / layers / 6) : 10;
-  const boxWidth = across ? (width - 2 - gap * (layers - 1)) / layers : Math.min(220, (width - 2 - gap * (most - 1)) / most);
+  const boxWidth = across
+    ? (width - 2 - gap * (layers - 1)) / layers
+    : Math.min(220, (width - 2 - gap * (most - 1)) / most);
   const boxHeight = 86;
   const between = across ? 16 : 30;
   const height = across ? most * (boxHeight + between) - between + 2 : layers * (boxHeight + between) - between + 2;
@@ -131,14 +157,31 @@ function drawGraph(graph, width) {
   const counts = Array(layers).fill(0);
   for (const node of graph.nodes) {
     const n = counts[node.layer]++;
-    const free = across ? height - 2 - (sizes[node.layer] * (boxHeight + between) - between) : width - 2 - (sizes[node.layer] * (boxWidth + gap) - gap);
-    const [x, y] = across ? [node.layer * (boxWidth + gap), free / 2 + n * (boxHeight + between)] : [free / 2 + n * (boxWidth + gap), node.layer * (boxHeight + between)];
+    const free = across
+      ? height - 2 - (sizes[node.layer] * (boxHeight + between) - between)
+      : width - 2 - (sizes[node.layer] * (boxWidth + gap) - gap);
+    const [x, y] = across
+      ? [node.layer * (boxWidth + gap), free / 2 + n * (boxHeight + between)]
+      : [free / 2 + n * (boxWidth + gap), node.layer * (boxHeight + between)];
     places.set(node.id, { x: x + 1, y: y + 1, node });
   }
-  const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `The chain of stages: ${graph.words}`, class: "graph" });
+  const picture = svg("svg", {
+    width,
+    height,
+    viewBox: `0 0 ${width} ${height}`,
+    role: "img",
+    "aria-label": `The chain of stages: ${graph.words}`,
+    class: "graph",
+  });
   for (const [from, to] of graph.edges) {
     const [a, b] = [places.get(from), places.get(to)];
-    if (a && b) picture.append(svg("path", { d: edgePath(a, b, across, boxWidth, boxHeight), class: b.node.layer <= a.node.layer ? "edge back" : "edge" }));
+    if (a && b)
+      picture.append(
+        svg("path", {
+          d: edgePath(a, b, across, boxWidth, boxHeight),
+          class: b.node.layer <= a.node.layer ? "edge back" : "edge",
+        }),
+      );
   }
   for (const { x, y, node } of places.values()) picture.append(drawNode(node, x, y, boxWidth, boxHeight));
   return picture;
@@ -175,18 +218,34 @@ function drawNode(node, x, y, width, height) {
   // A topic's name breaks at a slash; the end of what still does not fit says more than its beginning.
   const slash = node.title.lastIndexOf("/");
   const whole = fitText(node.title, font, width - 18, false) === node.title;
-  const titles = whole || node.kind === "stage" || slash < 1 ? [node.title] : [node.title.slice(0, slash), node.title.slice(slash)];
+  const titles =
+    whole || node.kind === "stage" || slash < 1 ? [node.title] : [node.title.slice(0, slash), node.title.slice(slash)];
   return svg(
     "g",
-    { class: `node ${node.kind}${node.troubled ? " troubled" : ""}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` },
+    {
+      class: `node ${node.kind}${node.troubled ? " troubled" : ""}`,
+      transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`,
+    },
     svg("title", {}, `${words[node.kind]} ${node.title}: ${node.lines.filter(Boolean).join(", ")}`),
     svg("rect", { width: width.toFixed(1), height, rx: node.kind === "stage" ? 3 : 14 }),
-    svg("text", { x: 10, y: 16, class: "kind" }, words[node.kind] + (node.troubled ? " · violation" : "")),
+    svg(
+      "text",
+      { x: 10, y: 16, class: "kind" },
+      node.troubled ? `${node.kind === "stage" ? "stage · " : ""}violation` : words[node.kind],
+    ),
     titles.map((title, index) =>
-      svg("text", { x: 10, y: 32 + index * 14, class: "title" }, fitText(title, font, width - 18, node.kind !== "stage")),
+      svg(
+        "text",
+        { x: 10, y: 32 + index * 14, class: "title" },
+        fitText(title, font, width - 18, node.kind !== "stage"),
+      ),
     ),
     node.lines.map((line, index) =>
-      svg("text", { x: 10, y: 32 + titles.length * 14 + index * 12, class: "line" }, fitText(line, "11px system-ui, sans-serif", width - 18, false)),
+      svg(
+        "text",
+        { x: 10, y: 32 + titles.length * 14 + index * 12, class: "line" },
+        fitText(line, "11px system-ui, sans-serif", width - 18, false),
+      ),
     ),
   );
 }

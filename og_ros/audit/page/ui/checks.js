@@ -61,11 +61,13 @@ export async function checkEverything(embedded, progress) {
   const checkpoints = new Map();
   for (let start = 0; start < work.length; start += 48) {
     await Promise.all(
-      work.slice(start, start + 48).map((piece) =>
-        piece.kind === "record"
-          ? checkOneRecord(piece, embedded, manifest, results, checkpoints)
-          : checkOneMessage(piece, manifest, results),
-      ),
+      work
+        .slice(start, start + 48)
+        .map((piece) =>
+          piece.kind === "record"
+            ? checkOneRecord(piece, embedded, manifest, results, checkpoints)
+            : checkOneMessage(piece, manifest, results),
+        ),
     );
     progress(Math.min(start + 48, work.length), work.length);
   }
@@ -90,7 +92,8 @@ function checkManifest(embedded, manifest, results) {
   ];
   const listed = new Set(expected);
   for (const key of expected) {
-    if (!embedded.pieces.has(key)) results.failures.push(`${nameOf(key, manifest)} is listed, and is not in this page.`);
+    if (!embedded.pieces.has(key))
+      results.failures.push(`${nameOf(key, manifest)} is listed, and is not in this page.`);
   }
   for (const key of embedded.pieces.keys()) {
     if (!listed.has(key)) results.failures.push(`${nameOf(key, manifest)} is in this page, and is not listed.`);
@@ -190,7 +193,9 @@ async function checkOneMessage(piece, manifest, results) {
   const result = { data: null, state: "bad", text: piece.problem };
   if (piece.data) {
     const holds = toHex(await messageDigest(piece.data).catch(() => new Uint8Array())) === piece.name;
-    result.text = holds ? "its digest, recomputed from these bytes, is the signed one" : "its bytes do not have their digest";
+    result.text = holds
+      ? "its digest, recomputed from these bytes, is the signed one"
+      : "its bytes do not have their digest";
     if (holds) {
       result.data = piece.data;
       result.state = "ok";
@@ -239,7 +244,8 @@ function conclude(record, results) {
       results.known.push(`${name}: ${check.text}.`);
       if (state !== "bad") state = "known";
     } else {
-      const subject = check.name === "log" ? `Log proof of record ${record.label} (${record.digest.slice(0, 16)})` : name;
+      const subject =
+        check.name === "log" ? `Log proof of record ${record.label} (${record.digest.slice(0, 16)})` : name;
       results.failures.push(`${subject}: ${check.text}.`);
       state = "bad";
     }

@@ -6,12 +6,17 @@ import { toHex } from "../verify/bytes.js";
 import { findSource } from "../verify/record.js";
 import { nameOf } from "./checks.js";
 import { fillElement, h, mark, place } from "./dom.js";
-import { bytesText, clockTime, counted, milliseconds, spoken, utcTime } from "./format.js";
-import { pictureOf } from "./pictures.js";
+import { clockTime, counted, milliseconds, spoken, utcTime } from "./format.js";
+import { glance, messageCard } from "./message_cards.js";
 
-const CHECK_NAMES = { form: "Form", signature: "Signature", key: "Key certificate", model: "Model certificate", log: "Log", links: "Links" };
-/** @type {Record<string, string>} */
-const MESSAGE_WORDS = { ok: "digest verified", bad: "failed", open: "not checked" };
+const CHECK_NAMES = {
+  form: "Form",
+  signature: "Signature",
+  key: "Key certificate",
+  model: "Model certificate",
+  log: "Log",
+  links: "Links",
+};
 const GROUPS = [
   ["finding", "With findings"],
   ["first", "First"],
@@ -34,10 +39,14 @@ export function startDecisionView(figures, results) {
   ];
   fillElement(
     place("decision-count"),
-    `${decisions.length} of ${counted(total, "decision")} ${decisions.length === 1 ? "is" : "are"} embedded here with all evidence: those with findings, ` +
-      "the first and the last, the slowest, and an even sample over time. For any other one: ",
-    h("code", {}, "og-ros trace BAG --topic TOPIC --index N --registry DIR"),
-    ".",
+    decisions.length === total
+      ? `All ${counted(total, "decision")} of the run are embedded here with their evidence.`
+      : [
+          `${decisions.length} of ${counted(total, "decision")} are embedded here with their evidence: those with findings, ` +
+            "the first and the last, the slowest, and an even sample over time. For any other one: ",
+          h("code", {}, "og-ros trace BAG --topic TOPIC --index N --registry DIR"),
+          ".",
+        ],
   );
   if (!items.length) {
     place("decision-chooser").hidden = true;
@@ -98,7 +107,9 @@ function optionText(item, results) {
   if (!record || !attestation) return `a record that cannot be read (${item.chain[0].slice(0, 16)})`;
   const { statement } = attestation;
   const latency = latencyOf(attestation, chainOf(item, results));
-  const worst = item.chain.some((/** @type {string} */ d) => (results.records.get(d) || { state: "bad" }).state === "bad");
+  const worst = item.chain.some(
+    (/** @type {string} */ d) => (results.records.get(d) || { state: "bad" }).state === "bad",
+  );
   const time = utcTime(statement.signedAt).slice(11, 23);
   return `${worst ? "FAILED  " : ""}${time}  ${statement.stage} #${statement.sequence}${latency === null ? "" : `  ${milliseconds(latency)}`}`;
 }
@@ -124,7 +135,9 @@ function chainOf(item, results) {
 function latencyOf(decision, chain) {
   const stamps = chain.flatMap(({ statement }) =>
     statement.inputs
-      .filter((input) => input.stamp && !findSource(input, chain) && !statement.outputs.some((o) => o.topic === input.topic))
+      .filter(
+        (input) => input.stamp && !findSource(input, chain) && !statement.outputs.some((o) => o.topic === input.topic),
+      )
       .map((input) => input.stamp),
   );
   if (!stamps.length) return null;
@@ -141,7 +154,12 @@ function latencyOf(decision, chain) {
 function decisionPanel(item, figures, results) {
   const first = results.records.get(item.chain[0]);
   if (!first || !first.attestation) {
-    return h("p", { class: "problem" }, mark("bad"), ` The record ${item.chain[0]} cannot be read, so nothing of this decision is shown.`);
+    return h(
+      "p",
+      { class: "problem" },
+      mark("bad"),
+      ` The record ${item.chain[0]} cannot be read, so nothing of this decision is shown.`,
+    );
   }
   const chain = chainOf(item, results);
   const latency = latencyOf(first.attestation, chain);
@@ -163,44 +181,9 @@ function decisionPanel(item, figures, results) {
 }
 
 /**
- * What the sensors gave and what was commanded, side by side.
- * @param {import("../verify/cose.js").Attestation} decision
- * @param {import("../verify/cose.js").Attestation[]} chain
- * @param {import("./checks.js").Results} results
- */
-function glance(decision, chain, results) {
-  const seen = new Set();
-  const sensed = chain.flatMap(({ statement }) =>
-    statement.inputs.filter((input) => {
-      const own = statement.outputs.some((output) => output.topic === input.topic);
-      const digest = toHex(input.digest);
-      if (own || findSource(input, chain) || seen.has(digest)) return false;
-      seen.add(digest);
-      return true;
-    }),
-  );
-  const rank = (/** @type {string} */ type) => (type.endsWith("Image") ? 0 : type.endsWith("LaserScan") ? 1 : 2);
-  sensed.sort((a, b) => rank(a.type) - rank(b.type));
-  const show = (/** @type {import("../verify/statement.js").DataReference} */ reference) => {
-    const message = results.messages.get(toHex(reference.digest));
-    if (!message || !message.data) return null;
-    const state = h("span", { class: "topic" }, reference.topic);
-    return h("figure", {}, h("figcaption", {}, state, " ", mark(message.state, MESSAGE_WORDS[message.state])), pictureOf(reference.topic, reference.type, message.data));
-  };
-  const inputs = sensed.slice(0, 3).map(show).filter(Boolean);
-  const outputs = decision.statement.outputs.slice(0, 2).map(show).filter(Boolean);
-  if (!inputs.length || !outputs.length) return null;
-  return h(
-    "div",
-    { class: "glance" },
-    h("div", {}, h("h3", {}, "What the robot sensed"), h("div", { class: "pictures" }, inputs)),
-    h("div", {}, h("h3", {}, "What it commanded"), h("div", { class: "pictures" }, outputs)),
-  );
-}
-
-/**
  * @param {import("./checks.js").RecordResult} record
  * @param {any} context
+ * @returns {HTMLElement}
  */
 function recordStep(record, context) {
   const attestation = /** @type {import("../verify/cose.js").Attestation} */ (record.attestation);
@@ -209,7 +192,11 @@ function recordStep(record, context) {
   return h(
     "li",
     { class: "step" },
-    h("div", { class: "messages" }, statement.outputs.map((output) => messageCard(output, "output", context))),
+    h(
+      "div",
+      { class: "messages" },
+      statement.outputs.map((output) => messageCard(output, "output", context)),
+    ),
     recordCard(record, context),
     h(
       "ol",
@@ -223,6 +210,7 @@ function recordStep(record, context) {
  * @param {import("../verify/cose.js").Attestation} attestation
  * @param {import("../verify/statement.js").DataReference} input
  * @param {any} context
+ * @returns {HTMLElement}
  */
 function inputStep(attestation, input, context) {
   const source = findSource(input, context.chain);
@@ -232,39 +220,12 @@ function inputStep(attestation, input, context) {
   let origin = "No stage attests this topic: it is the sensor's own word, unsigned.";
   if (own) origin = "The stage's own earlier output; its history is the run itself and is not followed here.";
   else if (source) origin = `Output of ${source.statement.stage} #${source.statement.sequence}, shown above.`;
-  else if (input.attestation.length) origin = `The statement names attestation ${toHex(input.attestation).slice(0, 16)}, which is not embedded here.`;
-  return h("li", { class: "step sensor" }, h("div", { class: "messages" }, messageCard(input, "input", context, origin)));
-}
-
-/**
- * @param {import("../verify/statement.js").DataReference} reference
- * @param {string} role
- * @param {any} context
- * @param {string} [origin]
- */
-function messageCard(reference, role, context, origin = "") {
-  const digest = toHex(reference.digest);
-  const message = context.results.messages.get(digest);
-  const left = context.figures.exhibits.left_out[digest];
-  let body;
-  if (reference.disclosure !== "clear") body = h("p", { class: "note" }, `Not disclosed: the statement holds ${reference.disclosure === "absent" ? "no digest" : "a salted commitment"}.`);
-  else if (message && message.data) body = pictureOf(reference.topic, reference.type, message.data);
-  else if (message) body = h("p", { class: "problem" }, `Not shown: ${message.text}.`);
-  else body = h("p", { class: "note" }, `The message is not embedded: ${left || "it is not listed"}.`);
-  const state = message ? message.state : "open";
+  else if (input.attestation.length)
+    origin = `The statement names attestation ${toHex(input.attestation).slice(0, 16)}, which is not embedded here.`;
   return h(
-    "figure",
-    { class: `message ${role}` },
-    h("figcaption", {}, h("span", { class: "topic" }, reference.topic), " ", h("span", { class: "type" }, reference.type), " ", mark(state, MESSAGE_WORDS[state])),
-    body,
-    h(
-      "p",
-      { class: "note" },
-      `${bytesText(Number(reference.size))}`,
-      reference.stamp ? `, stamp ${clockTime(reference.stamp)}` : "",
-      reference.disclosure === "clear" && [", ", h("code", { class: "hash" }, `${reference.digestAlgorithm}:${digest}`)],
-    ),
-    origin && h("p", { class: "note" }, origin),
+    "li",
+    { class: "step sensor" },
+    h("div", { class: "messages" }, messageCard(input, "input", context, origin)),
   );
 }
 
@@ -279,12 +240,23 @@ function recordCard(record, context) {
   /** @type {[string, any][]} */
   const rows = [
     ["Node", `${statement.node} of robot ${statement.robot}`],
-    ["Model", [`${model.name} ${model.version} (${model.format}) `, hash(`${model.digestAlgorithm}:${toHex(model.digest)}`)]],
-    ["Runtime", [runtime.name, runtime.version, runtime.provider, runtime.options, runtime.cpu].filter(Boolean).join(", ")],
+    [
+      "Model",
+      [`${model.name} ${model.version} (${model.format}) `, hash(`${model.digestAlgorithm}:${toHex(model.digest)}`)],
+    ],
+    [
+      "Runtime",
+      [runtime.name, runtime.version, runtime.provider, runtime.options, runtime.cpu].filter(Boolean).join(", "),
+    ],
     ["Processing", hash(`sha256:${toHex(runtime.processingDigest)}`)],
     ["Began", `${clockTime(statement.start)} (${statement.clock} clock), took ${milliseconds(statement.duration)}`],
     ["Signed", utcTime(statement.signedAt)],
-    ["Mode", statement.modeUsed === statement.modeRequested ? statement.modeUsed : `${statement.modeUsed}, where ${statement.modeRequested} was asked for`],
+    [
+      "Mode",
+      statement.modeUsed === statement.modeRequested
+        ? statement.modeUsed
+        : `${statement.modeUsed}, where ${statement.modeRequested} was asked for`,
+    ],
     ["Session", [hash(toHex(statement.session)), `, sequence ${statement.sequence}`]],
     ["Predecessor", hash(toHex(statement.previous))],
     ["Key", [hash(toHex(statement.keyId)), ` (${statement.algorithm})`]],
@@ -294,17 +266,35 @@ function recordCard(record, context) {
   return h(
     "div",
     { class: "record" },
-    h("h4", {}, `Stage ${statement.stage} `, h("span", { class: "sequence" }, `#${statement.sequence}`), " ", mark(record.state)),
+    h(
+      "h4",
+      {},
+      `Stage ${statement.stage} `,
+      h("span", { class: "sequence" }, `#${statement.sequence}`),
+      " ",
+      mark(record.state),
+    ),
     h("p", { class: "note" }, `${model.name} ${model.version} in ${milliseconds(statement.duration)}`),
     h(
       "details",
       { open: record.checks.some((check) => check.state !== "ok") },
-      h("summary", {}, record.checks.every((check) => check.state === "ok") ? `All ${record.checks.length} checks hold` : `${record.checks.length} checks`),
+      h(
+        "summary",
+        {},
+        record.checks.every((check) => check.state === "ok")
+          ? `All ${record.checks.length} checks hold`
+          : `${record.checks.length} checks`,
+      ),
       h(
         "ul",
         { class: "checks" },
         record.checks.map((check) =>
-          h("li", {}, mark(stateOf(check, record), /** @type {any} */ (CHECK_NAMES)[check.name]), h("span", {}, check.text)),
+          h(
+            "li",
+            {},
+            mark(stateOf(check, record), /** @type {any} */ (CHECK_NAMES)[check.name]),
+            h("span", {}, check.text),
+          ),
         ),
       ),
     ),
@@ -312,10 +302,28 @@ function recordCard(record, context) {
       "details",
       {},
       h("summary", {}, "Everything that is signed"),
-      h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+      h(
+        "dl",
+        { class: "facts" },
+        rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+      ),
       levels.length > 0 &&
-        h("p", { class: "note" }, "Levels by the auditor: ", levels.map(([axis, level]) => `${spoken(axis)} ${spoken(String(level))}`).join(", "), "."),
-      h("p", {}, h("button", { type: "button", onclick: () => save(attestation.cose, `${record.digest.slice(0, 16)}.cose`) }, "Save the signed bytes (COSE_Sign1)")),
+        h(
+          "p",
+          { class: "note" },
+          "Levels by the auditor: ",
+          levels.map(([axis, level]) => `${spoken(axis)} ${spoken(String(level))}`).join(", "),
+          ".",
+        ),
+      h(
+        "p",
+        {},
+        h(
+          "button",
+          { type: "button", onclick: () => save(attestation.cose, `${record.digest.slice(0, 16)}.cose`) },
+          "Save the signed bytes (COSE_Sign1)",
+        ),
+      ),
     ),
     record.checks.some((check) => check.state === "bad") &&
       h("p", { class: "problem" }, `${nameOf(`record ${record.digest}`, context.figures.exhibits)} does not hold.`),

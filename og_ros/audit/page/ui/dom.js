@@ -6,7 +6,7 @@
 const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
 
 /**
- * @typedef {string | number | Node | null | undefined | false | Child[]} Child
+ * @typedef {string | number | Node | null | undefined | false | any[]} Child arrays hold children
  */
 
 /**
@@ -87,8 +87,17 @@ export function fillElement(element, ...children) {
  */
 export function mark(state, word) {
   const words = { ok: "verified", bad: "failed", open: "not checked", known: "does not hold, as the audit found" };
-  const shapes = { ok: "M3 8.5 6.5 12 13 4.5", bad: "M4 4 12 12M12 4 4 12", open: "M3.5 8H12.5", known: "M8 3V9M8 12V13" };
-  const icon = svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true", class: "icon" }, svg("path", { d: shapes[state] }));
+  const shapes = {
+    ok: "M3 8.5 6.5 12 13 4.5",
+    bad: "M4 4 12 12M12 4 4 12",
+    open: "M3.5 8H12.5",
+    known: "M8 3V9M8 12V13",
+  };
+  const icon = svg(
+    "svg",
+    { viewBox: "0 0 16 16", "aria-hidden": "true", class: "icon" },
+    svg("path", { d: shapes[state] }),
+  );
   return h("span", { class: `mark ${state}` }, icon, word === undefined ? words[state] : word);
 }
 

@@ -27,6 +27,7 @@ import { VerifyError, fromBase64, fromUtf8, sha256, toHex, utf8 } from "../verif
  * @returns {Promise<Embedded>}
  */
 export async function readEmbedded(page) {
+  /** @type {string[]} */
   const problems = [];
   const figuresText = textOf(page, "og-figures");
   const figuresDigest = toHex(await sha256(utf8(figuresText)));

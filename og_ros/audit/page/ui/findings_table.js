@@ -23,13 +23,18 @@ export function startFindings(figures, report, findings, time, hasExhibit, showE
     fillElement(place("findings-body"), h("p", { class: "empty" }, "No findings."));
     return { only: () => {} };
   }
-  const [severity, kind, stage] = ["finding-severity", "finding-kind", "finding-stage"].map((id) => /** @type {HTMLSelectElement} */ (place(id)));
+  const [severity, kind, stage] = ["finding-severity", "finding-kind", "finding-stage"].map(
+    (id) => /** @type {HTMLSelectElement} */ (place(id)),
+  );
   const search = /** @type {HTMLInputElement} */ (place("finding-search"));
   const within = /** @type {HTMLInputElement} */ (place("finding-window"));
   const rows = place("finding-rows");
   /** @type {Set<any> | null} */
   let only = null;
-  addOptions(severity, SEVERITIES.filter((name) => findings.some((finding) => finding.severity === name)));
+  addOptions(
+    severity,
+    SEVERITIES.filter((name) => findings.some((finding) => finding.severity === name)),
+  );
   addOptions(kind, Object.keys(report.finding_counts));
   addOptions(stage, [...new Set(findings.map((finding) => finding.stage).filter(Boolean))].sort());
 
@@ -44,10 +49,16 @@ export function startFindings(figures, report, findings, time, hasExhibit, showE
         (!within.checked || (finding.at !== null && finding.at >= time.from && finding.at <= time.to)) &&
         (!text || `${finding.kind} ${finding.stage} ${finding.topic} ${finding.message}`.toLowerCase().includes(text)),
     );
-    fillElement(rows, shown.slice(0, PAGE_ROWS).map((finding) => findingRow(finding, figures, hasExhibit, showExhibit)));
+    fillElement(
+      rows,
+      shown.slice(0, PAGE_ROWS).map((finding) => findingRow(finding, figures, hasExhibit, showExhibit)),
+    );
     const kept = findings.length < total ? `; the report holds ${findings.length} of ${total} one by one` : "";
     const cut = shown.length > PAGE_ROWS ? `, the first ${PAGE_ROWS} below` : "";
-    fillElement(place("finding-count"), `${shown.length} of ${counted(findings.length, "finding")} shown${cut}${kept}.`);
+    fillElement(
+      place("finding-count"),
+      `${shown.length} of ${counted(findings.length, "finding")} shown${cut}${kept}.`,
+    );
     place("finding-all").hidden = shown.length === findings.length;
   };
   for (const element of [severity, kind, stage, search, within]) element.addEventListener("input", draw);
@@ -76,7 +87,10 @@ export function startFindings(figures, report, findings, time, hasExhibit, showE
  * @param {string[]} values
  */
 function addOptions(select, values) {
-  append(select, values.map((value) => h("option", { value }, spoken(value))));
+  append(
+    select,
+    values.map((value) => h("option", { value }, spoken(value))),
+  );
 }
 
 /**
@@ -92,14 +106,28 @@ function findingRow(finding, figures, hasExhibit, showExhibit) {
     "tr",
     { class: finding.severity },
     h("td", { "data-label": "Severity" }, h("span", { class: `severity ${finding.severity}` }, finding.severity)),
-    h("td", { "data-label": "Finding" }, h("b", { title: figures.meanings[finding.kind] || false }, spoken(finding.kind)), h("br"), finding.message),
+    h(
+      "td",
+      { "data-label": "Finding" },
+      h("b", { title: figures.meanings[finding.kind] || false }, spoken(finding.kind)),
+      h("br"),
+      finding.message,
+    ),
     h("td", { "data-label": "Stage" }, finding.stage, finding.sequence === null ? "" : ` #${finding.sequence}`),
     h("td", { "data-label": "Time", class: "number" }, when),
     h(
       "td",
       { "data-label": "Evidence" },
       record && hasExhibit(record)
-        ? h("button", { type: "button", onclick: () => showExhibit(record), "aria-label": `Show the evidence of ${spoken(finding.kind)} at ${when}` }, "Show")
+        ? h(
+            "button",
+            {
+              type: "button",
+              onclick: () => showExhibit(record),
+              "aria-label": `Show the evidence of ${spoken(finding.kind)} at ${when}`,
+            },
+            "Show",
+          )
         : h("span", { class: "note" }, record ? "not embedded" : "no one record"),
     ),
   );

@@ -11,9 +11,10 @@ import { readEmbedded } from "./embedded.js";
 import { startFindings } from "./findings_table.js";
 import { startPlots } from "./plots.js";
 import { checkSummary } from "./summary.js";
-import { showLevels, showLoss, showTrust, showWords } from "./tables.js";
+import { showLevels, showLoss, showTrust } from "./tables.js";
 import { TimeWindow, startTimeControls } from "./time_window.js";
 import { startTimeline } from "./timeline.js";
+import { showWords } from "./words.js";
 
 async function startPage() {
   showProgress(0, 1);
@@ -34,22 +35,30 @@ async function startPage() {
   const before = embedded.problems.length;
   attempt("keys and models", () => showTrust(results));
   if (figures) {
-    attempt("the verdict", () => showWords(figures, report));
+    if (report) attempt("the verdict", () => showWords(figures, report, embedded.reportDigest));
     const time = new TimeWindow(figures.length_ms);
-    const findings = report ? report.findings.map((/** @type {any} */ finding) => ({ ...finding, at: timeOfFinding(finding, figures) })) : [];
+    const findings = report
+      ? report.findings.map((/** @type {any} */ finding) => ({ ...finding, at: timeOfFinding(finding, figures) }))
+      : [];
     const decisions = attempt("decisions", () => startDecisionView(figures, results));
     const show = (/** @type {string} */ digest) => decisions && decisions.show(digest);
-    const embeddedRecords = new Set([...figures.exhibits.decisions, ...figures.exhibits.others].flatMap((item) => item.chain));
+    const embeddedRecords = new Set(
+      [...figures.exhibits.decisions, ...figures.exhibits.others].flatMap((item) => item.chain),
+    );
     attempt("time controls", () => startTimeControls(time));
     attempt("plots", () => startPlots(figures, time));
     attempt("the chain picture", () => startChainPicture(figures, report));
     let table = null;
     if (report) {
-      table = attempt("findings", () => startFindings(figures, report, findings, time, (digest) => embeddedRecords.has(digest), show));
+      table = attempt("findings", () =>
+        startFindings(figures, report, findings, time, (digest) => embeddedRecords.has(digest), show),
+      );
       attempt("loss", () => showLoss(report));
       attempt("levels", () => showLevels(figures, report));
     }
-    attempt("the timeline", () => startTimeline(figures, findings, time, { findings: (group) => table && table.only(group), decision: show }));
+    attempt("the timeline", () =>
+      startTimeline(figures, findings, time, { findings: (group) => table && table.only(group), decision: show }),
+    );
   }
   results.failures.push(...embedded.problems.slice(before));
   showOutcome(results, summary);

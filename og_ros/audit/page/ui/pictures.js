@@ -4,7 +4,7 @@
  * @module
  */
 import { append, h, svg } from "./dom.js";
-import { bytesText, counted, shortNumber } from "./format.js";
+import { counted, shortNumber } from "./format.js";
 import { decodeMessage } from "./ros_messages.js";
 
 const MAX_PIXELS = 40e6;
@@ -28,10 +28,22 @@ export function pictureOf(topic, type, payload) {
 
 /** How to read one pixel into red, green, blue of 0 to 255: bytes per pixel, and the reading. */
 const ENCODINGS = {
-  rgb8: [3, (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i), d.getUint8(i + 1), d.getUint8(i + 2)]],
-  bgr8: [3, (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i + 2), d.getUint8(i + 1), d.getUint8(i)]],
-  rgba8: [4, (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i), d.getUint8(i + 1), d.getUint8(i + 2)]],
-  bgra8: [4, (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i + 2), d.getUint8(i + 1), d.getUint8(i)]],
+  rgb8: [
+    3,
+    (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i), d.getUint8(i + 1), d.getUint8(i + 2)],
+  ],
+  bgr8: [
+    3,
+    (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i + 2), d.getUint8(i + 1), d.getUint8(i)],
+  ],
+  rgba8: [
+    4,
+    (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i), d.getUint8(i + 1), d.getUint8(i + 2)],
+  ],
+  bgra8: [
+    4,
+    (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i + 2), d.getUint8(i + 1), d.getUint8(i)],
+  ],
   mono8: [1, (/** @type {DataView} */ d, /** @type {number} */ i) => [d.getUint8(i), d.getUint8(i), d.getUint8(i)]],
 };
 /** Encodings of one number per pixel, which are stretched from the least to the greatest. */
@@ -64,7 +76,8 @@ function imagePicture(topic, image) {
     }
   } else {
     const little = !image.bigEndian;
-    const read = (/** @type {number} */ at) => (size === 2 ? source.getUint16(at, little) : source.getFloat32(at, little));
+    const read = (/** @type {number} */ at) =>
+      size === 2 ? source.getUint16(at, little) : source.getFloat32(at, little);
     let [low, high] = [Infinity, -Infinity];
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
@@ -84,7 +97,12 @@ function imagePicture(topic, image) {
   const label = `Camera frame of ${topic}, ${width} by ${height} pixels`;
   const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { width, height, role: "img", "aria-label": label }));
   /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).putImageData(target, 0, 0);
-  return h("div", { class: "picture" }, canvas, h("p", { class: "note" }, `${width} × ${height}, ${image.encoding}${note}`));
+  return h(
+    "div",
+    { class: "picture" },
+    canvas,
+    h("p", { class: "note" }, `${width} × ${height}, ${image.encoding}${note}`),
+  );
 }
 
 /**
@@ -98,7 +116,9 @@ function compressedPicture(topic, message, payload) {
     (bitmap) => {
       const { width, height } = bitmap;
       const label = `Camera frame of ${topic}, ${width} by ${height} pixels`;
-      const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { width, height, role: "img", "aria-label": label }));
+      const canvas = /** @type {HTMLCanvasElement} */ (
+        h("canvas", { width, height, role: "img", "aria-label": label })
+      );
       /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")).drawImage(bitmap, 0, 0);
       append(holder, [canvas, h("p", { class: "note" }, `${width} × ${height}, ${message.format}`)]);
     },
@@ -112,7 +132,9 @@ function compressedPicture(topic, message, payload) {
  * @param {import("./ros_messages.js").ScanMessage} scan
  */
 function scanPicture(topic, scan) {
-  const valid = scan.ranges.filter((range) => Number.isFinite(range) && range >= scan.rangeMin && range <= scan.rangeMax);
+  const valid = scan.ranges.filter(
+    (range) => Number.isFinite(range) && range >= scan.rangeMin && range <= scan.rangeMax,
+  );
   const [least, greatest] = valid.reduce(([low, high], r) => [Math.min(low, r), Math.max(high, r)], [Infinity, 0]);
   const reach = greatest * 1.08 || scan.rangeMax || 1;
   const at = (/** @type {number} */ angle, /** @type {number} */ range) => {
@@ -138,7 +160,11 @@ function scanPicture(topic, scan) {
       svg("path", { d: "M0 -7 4 4H-4Z", class: "robot" }),
       svg("path", { d: dots.join(""), class: "dots" }),
     ),
-    h("p", { class: "note" }, `${valid.length} of ${scan.ranges.length} ranges in reach${nearest}; outer circle ${shortNumber(reach)} m`),
+    h(
+      "p",
+      { class: "note" },
+      `${valid.length} of ${scan.ranges.length} ranges in reach${nearest}; outer circle ${shortNumber(reach)} m`,
+    ),
   );
 }
 
@@ -154,16 +180,24 @@ function twistPicture(topic, twist) {
   if (speed > 1e-6) {
     const length = 18 + 62 * Math.min(1, Math.sqrt(speed / 2));
     const degrees = (-Math.atan2(vy, vx) * 180) / Math.PI;
-    parts.push(svg("path", { d: `M0 -16V${-length}m-6 8 6 -8 6 8`, class: "arrow", transform: `rotate(${degrees.toFixed(1)})` }));
+    parts.push(
+      svg("path", { d: `M0 -16V${-length}m-6 8 6 -8 6 8`, class: "arrow", transform: `rotate(${degrees.toFixed(1)})` }),
+    );
   }
   if (Math.abs(turn) > 1e-6) {
     const angle = Math.min(2.6, 0.25 + Math.abs(turn));
     const side = turn > 0 ? -1 : 1;
     const [x, y] = [side * 44 * Math.sin(angle), -44 * Math.cos(angle)];
     const tip = (side * angle * 180) / Math.PI + (side > 0 ? 90 : -90);
-    parts.push(svg("path", { d: `M0 -44A44 44 0 0 ${side > 0 ? 1 : 0} ${x.toFixed(1)} ${y.toFixed(1)}`, class: "turn" }));
     parts.push(
-      svg("path", { d: "M-5 7 0 0 5 7", class: "turn", transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(${tip.toFixed(1)})` }),
+      svg("path", { d: `M0 -44A44 44 0 0 ${side > 0 ? 1 : 0} ${x.toFixed(1)} ${y.toFixed(1)}`, class: "turn" }),
+    );
+    parts.push(
+      svg("path", {
+        d: "M-5 7 0 0 5 7",
+        class: "turn",
+        transform: `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(${tip.toFixed(1)})`,
+      }),
     );
   }
   const label = `Velocity on ${topic}: ${shortNumber(vx)} m/s ahead, ${shortNumber(turn)} rad/s turn to the left`;
@@ -171,7 +205,10 @@ function twistPicture(topic, twist) {
     "div",
     { class: "picture" },
     svg("svg", { viewBox: "-80 -88 160 110", class: "twist", role: "img", "aria-label": label }, parts),
-    numbersPicture([["linear, m/s", twist.linear], ["angular, rad/s", twist.angular]]),
+    numbersPicture([
+      ["linear, m/s", twist.linear],
+      ["angular, rad/s", twist.angular],
+    ]),
   );
 }
 
@@ -207,7 +244,15 @@ function hexPicture(payload) {
   return h(
     "div",
     { class: "picture" },
-    h("p", { class: "note" }, `This page draws no picture of this type. ${counted(payload.length, "byte")} (${bytesText(payload.length)}):`),
-    h("pre", { class: "hex", tabindex: "0", role: "group", "aria-label": "Bytes of the message in hex" }, lines.join("\n")),
+    h(
+      "p",
+      { class: "note" },
+      `This page draws no picture of this type, or its bytes are not of it. ${counted(payload.length, "byte")}:`,
+    ),
+    h(
+      "pre",
+      { class: "hex", tabindex: "0", role: "group", "aria-label": "Bytes of the message in hex" },
+      lines.join("\n"),
+    ),
   );
 }

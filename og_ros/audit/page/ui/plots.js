@@ -24,8 +24,12 @@ export function startPlots(figures, time) {
   for (const [stage, { duration_ms: durations }] of Object.entries(series.stages)) {
     blocks.push(plotPair(`Stage ${stage}: an inference`, durations, "Inferences", time));
   }
-  if (series.stages_not_shown) blocks.push(h("p", { class: "note" }, `${series.stages_not_shown} inferences of further stages are not plotted.`));
-  fillElement(place("plots"), blocks.length ? blocks : h("p", {}, "Nothing was attested, so there is nothing to plot."));
+  if (series.stages_not_shown)
+    blocks.push(h("p", { class: "note" }, `${series.stages_not_shown} inferences of further stages are not plotted.`));
+  fillElement(
+    place("plots"),
+    blocks.length ? blocks : h("p", {}, "Nothing was attested, so there is nothing to plot."),
+  );
 }
 
 /**
@@ -73,8 +77,10 @@ function plot(title, bins, values, time, form) {
     const index = Math.floor((ms - bins.start_ms) / bins.width_ms);
     const mean = values.mean[index];
     if (mean === null || mean === undefined) readout.textContent = "";
-    else if (form === "steps") readout.textContent = `${shortNumber(mean)} at ${seconds(at(index), time.to - time.from)}`;
-    else readout.textContent = `${shortNumber(values.least[index] || 0)} to ${shortNumber(values.greatest[index] || 0)}, mean ${shortNumber(mean)} at ${seconds(at(index), time.to - time.from)}`;
+    else if (form === "steps")
+      readout.textContent = `${shortNumber(mean)} at ${seconds(at(index), time.to - time.from)}`;
+    else
+      readout.textContent = `${shortNumber(values.least[index] || 0)} to ${shortNumber(values.greatest[index] || 0)}, mean ${shortNumber(mean)} at ${seconds(at(index), time.to - time.from)}`;
   });
   holder.addEventListener("pointerleave", () => (readout.textContent = ""));
   return h("figure", { class: "series" }, h("figcaption", {}, title, readout), holder);
@@ -94,32 +100,56 @@ function drawPlot(title, width, bins, values, time, form, at) {
   const x = (/** @type {number} */ ms) => PLOT_LEFT + time.x(ms, inner);
   const shown = bins.count
     .map((/** @type {number} */ _, /** @type {number} */ index) => index)
-    .filter((/** @type {number} */ index) => values.mean[index] !== null && at(index) + bins.width_ms > time.from && at(index) < time.to);
+    .filter(
+      (/** @type {number} */ index) =>
+        values.mean[index] !== null && at(index) + bins.width_ms > time.from && at(index) < time.to,
+    );
   // The first and last bin are cut by the recording's ends: a rate of half a bin would look like a fall.
-  const whole = form === "steps" && shown.length > 2 ? shown.slice(0, shown[shown.length - 1] === bins.count.length - 1 ? -1 : undefined) : shown;
+  const whole =
+    form === "steps" && shown.length > 2
+      ? shown.slice(0, shown[shown.length - 1] === bins.count.length - 1 ? -1 : undefined)
+      : shown;
   const high = Math.max(...whole.map((/** @type {number} */ index) => values.greatest[index]), 1e-9) * 1.08;
   const low = Math.min(0, ...whole.map((/** @type {number} */ index) => values.least[index]));
-  const y = (/** @type {number} */ value) => PLOT_TOP + (PLOT_HEIGHT - PLOT_TOP - PLOT_BOTTOM) * (1 - (value - low) / (high - low));
+  const y = (/** @type {number} */ value) =>
+    PLOT_TOP + (PLOT_HEIGHT - PLOT_TOP - PLOT_BOTTOM) * (1 - (value - low) / (high - low));
   const means = whole.map((/** @type {number} */ index) => values.mean[index]);
-  const mean = means.reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0) / Math.max(means.length, 1);
+  const mean =
+    means.reduce((/** @type {number} */ sum, /** @type {number} */ value) => sum + value, 0) /
+    Math.max(means.length, 1);
   const label = whole.length
     ? `${title}: ${shortNumber(Math.min(...whole.map((/** @type {number} */ i) => values.least[i])))} to ${shortNumber(high / 1.08)}, mean ${shortNumber(mean)}`
     : `${title}: nothing in this span`;
   const clip = `clip-${Math.random().toString(36).slice(2)}`;
-  const picture = svg("svg", { width, height: PLOT_HEIGHT, viewBox: `0 0 ${width} ${PLOT_HEIGHT}`, role: "img", "aria-label": label, class: "plot" });
+  const picture = svg("svg", {
+    width,
+    height: PLOT_HEIGHT,
+    viewBox: `0 0 ${width} ${PLOT_HEIGHT}`,
+    role: "img",
+    "aria-label": label,
+    class: "plot",
+  });
   picture.append(svg("clipPath", { id: clip }, svg("rect", { x: PLOT_LEFT, y: 0, width: inner, height: PLOT_HEIGHT })));
   for (const tick of axisTicks(low, high, 3)) {
-    picture.append(svg("path", { d: `M${PLOT_LEFT} ${y(tick)}H${PLOT_LEFT + inner}`, class: "grid" }), svg("text", { x: PLOT_LEFT - 6, y: y(tick) + 4, class: "tick end" }, shortNumber(tick)));
+    picture.append(
+      svg("path", { d: `M${PLOT_LEFT} ${y(tick)}H${PLOT_LEFT + inner}`, class: "grid" }),
+      svg("text", { x: PLOT_LEFT - 6, y: y(tick) + 4, class: "tick end" }, shortNumber(tick)),
+    );
   }
   for (const tick of axisTicks(time.from / 1000, time.to / 1000, inner / 90)) {
-    picture.append(svg("text", { x: x(tick * 1000), y: PLOT_HEIGHT - 5, class: "tick" }, seconds(tick * 1000, time.to - time.from)));
+    picture.append(
+      svg("text", { x: x(tick * 1000), y: PLOT_HEIGHT - 5, class: "tick" }, seconds(tick * 1000, time.to - time.from)),
+    );
   }
   const body = svg("g", { "clip-path": `url(#${clip})` });
   const edges = (/** @type {number} */ index) => [x(at(index)).toFixed(1), x(at(index) + bins.width_ms).toFixed(1)];
   if (form === "envelope") {
     const parts = whole.map((/** @type {number} */ index) => {
       const [start, stop] = edges(index);
-      const [top, bottom] = [y(values.greatest[index]), Math.max(y(values.least[index]), y(values.greatest[index]) + 1)];
+      const [top, bottom] = [
+        y(values.greatest[index]),
+        Math.max(y(values.least[index]), y(values.greatest[index]) + 1),
+      ];
       return `M${start} ${top.toFixed(1)}H${stop}V${bottom.toFixed(1)}H${start}Z`;
     });
     body.append(svg("path", { d: parts.join(""), class: "band" }));

@@ -1,24 +1,9 @@
 /**
- * The tables: what was audited, loss by topic, levels, and the keys and models that the registry certifies.
+ * The tables: loss by topic, levels, and the keys and models that the registry certifies.
  * @module
  */
 import { fillElement, h, mark, place, svg } from "./dom.js";
 import { spoken, utcTime } from "./format.js";
-
-/**
- * Put the auditor's words into the page anew, so that nothing of its text stands that the figures do not say.
- * @param {any} figures
- * @param {any} report
- */
-export function showWords(figures, report) {
-  fillElement(place("headline"), figures.headline);
-  fillElement(place("sentences"), figures.sentences.map((/** @type {string} */ text) => h("p", {}, text)));
-  fillElement(place("facts"), figures.facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
-  document.title = `${figures.headline}: audit of ${figures.facts[0][1]}`;
-  if (!report) return;
-  place("verdict").className = `verdict ${report.verdict}`;
-  fillElement(place("not-checked"), report.not_checked.map((/** @type {string} */ note) => h("li", {}, note)));
-}
 
 /** @param {any} report */
 export function showLoss(report) {
@@ -73,7 +58,18 @@ export function showLevels(figures, report) {
           h(
             "table",
             {},
-            h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Level"), h("th", { scope: "col", class: "number" }, "Inferences"), h("th", { scope: "col", class: "number" }, "Decisions"), h("th", { scope: "col" }, "Lowest of stage"))),
+            h(
+              "thead",
+              {},
+              h(
+                "tr",
+                {},
+                h("th", { scope: "col" }, "Level"),
+                h("th", { scope: "col", class: "number" }, "Inferences"),
+                h("th", { scope: "col", class: "number" }, "Decisions"),
+                h("th", { scope: "col" }, "Lowest of stage"),
+              ),
+            ),
             h(
               "tbody",
               {},
@@ -105,7 +101,14 @@ function ladder(order, counts, label) {
   return h(
     "ol",
     { class: "ladder", "aria-label": label },
-    order.map((level) => h("li", { class: counts[level] ? "had" : "" }, spoken(level), counts[level] ? "" : h("span", { class: "hidden" }, " (none)"))),
+    order.map((level) =>
+      h(
+        "li",
+        { class: counts[level] ? "had" : "" },
+        spoken(level),
+        counts[level] ? "" : h("span", { class: "hidden" }, " (none)"),
+      ),
+    ),
   );
 }
 
@@ -138,7 +141,10 @@ function reasons(told) {
 export function showTrust(results) {
   const { registry } = results;
   if (!registry) {
-    fillElement(place("trust"), h("p", {}, "No registry is embedded that holds, so nobody stands for any key or model here."));
+    fillElement(
+      place("trust"),
+      h("p", {}, "No registry is embedded that holds, so nobody stands for any key or model here."),
+    );
     return;
   }
   const until = (/** @type {bigint | null} */ time) => (time === null ? "no end" : utcTime(time));
@@ -148,8 +154,20 @@ export function showTrust(results) {
   };
   fillElement(
     place("trust"),
-    h("p", {}, `Registry ${registry.name}, state ${registry.number}, `, mark("ok", "signatures verified up to its root"), "."),
-    h("p", {}, "Its root is ", h("code", { class: "hash" }, registry.fingerprint), ". Compare it with the fingerprint that the fleet's owner gave you by another way: whoever made this page could have made a registry too."),
+    h(
+      "p",
+      {},
+      `Registry ${registry.name}, state ${registry.number}, `,
+      mark("ok", "signatures verified up to its root"),
+      ".",
+    ),
+    h(
+      "p",
+      {},
+      "Its root is ",
+      h("code", { class: "hash" }, registry.fingerprint),
+      ". Compare it with the fingerprint that the fleet's owner gave you by another way: whoever made this page could have made a registry too.",
+    ),
     h(
       "div",
       { class: "scroll", tabindex: "0", role: "region", "aria-label": "Keys" },
@@ -157,7 +175,15 @@ export function showTrust(results) {
         "table",
         {},
         h("caption", {}, "Keys"),
-        h("thead", {}, h("tr", {}, ["Key", "For", "Algorithm", "Certified by", "Valid"].map((name) => h("th", { scope: "col" }, name)))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ["Key", "For", "Algorithm", "Certified by", "Valid"].map((name) => h("th", { scope: "col" }, name)),
+          ),
+        ),
         h(
           "tbody",
           {},
@@ -166,7 +192,12 @@ export function showTrust(results) {
               "tr",
               {},
               h("th", { scope: "row" }, h("code", {}, key.key.id.slice(0, 16)), revoked(`key:${key.key.id}`)),
-              h("td", {}, key.role === "stage" ? `stage ${key.stage} of ${key.robot}` : `${key.role} ${key.origin}`, key.vendor ? `, ${key.vendor}` : ""),
+              h(
+                "td",
+                {},
+                key.role === "stage" ? `stage ${key.stage} of ${key.robot}` : `${key.role} ${key.origin}`,
+                key.vendor ? `, ${key.vendor}` : "",
+              ),
               h("td", {}, key.key.algorithm),
               h("td", {}, key.certifier),
               h("td", {}, `${utcTime(key.notBefore)} to ${until(key.notAfter)}`),
@@ -182,7 +213,15 @@ export function showTrust(results) {
         "table",
         {},
         h("caption", {}, "Models"),
-        h("thead", {}, h("tr", {}, ["Model", "SHA-256", "Stages", "Certified by", "Valid"].map((name) => h("th", { scope: "col" }, name)))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ["Model", "SHA-256", "Stages", "Certified by", "Valid"].map((name) => h("th", { scope: "col" }, name)),
+          ),
+        ),
         h(
           "tbody",
           {},

@@ -89,7 +89,10 @@ export function startTimeControls(time) {
   });
   const show = () => {
     const span = time.to - time.from;
-    fillElement(place("time-shown"), `${seconds(time.from, span)} to ${seconds(time.to, span)} of ${seconds(time.length)}`);
+    fillElement(
+      place("time-shown"),
+      `${seconds(time.from, span)} to ${seconds(time.to, span)} of ${seconds(time.length)}`,
+    );
     /** @type {HTMLButtonElement} */ (place("time-whole")).disabled = time.whole;
     /** @type {HTMLButtonElement} */ (place("time-out")).disabled = time.whole;
     /** @type {HTMLButtonElement} */ (place("time-earlier")).disabled = time.from === 0;

@@ -22,7 +22,8 @@ export function startTimeline(figures, findings, time, open) {
   const holder = place("timeline");
   /** @type {Record<string, {at: number, item: any}[]>} */
   const marks = { violation: [], warning: [], info: [], decision: [] };
-  for (const finding of findings) if (finding.at !== null) marks[finding.severity].push({ at: finding.at, item: finding });
+  for (const finding of findings)
+    if (finding.at !== null) marks[finding.severity].push({ at: finding.at, item: finding });
   for (const { chain } of figures.exhibits.decisions) {
     marks.decision.push({ at: figures.exhibits.records[chain[0]].at_ms, item: chain[0] });
   }
@@ -40,7 +41,13 @@ export function startTimeline(figures, findings, time, open) {
       const base = row * (LANE_HEIGHT + top) + top;
       picture.append(
         svg("rect", { x: left, y: base + 3, width: inner, height: LANE_HEIGHT - 6, class: "lane" }),
-        svg("text", narrow ? { x: left, y: base - 3, class: "label" } : { x: left - 10, y: base + LANE_HEIGHT / 2 + 4, class: "label end" }, laneTitle(lane, figures)),
+        svg(
+          "text",
+          narrow
+            ? { x: left, y: base - 3, class: "label" }
+            : { x: left - 10, y: base + LANE_HEIGHT / 2 + 4, class: "label end" },
+          laneTitle(lane, figures, narrow),
+        ),
         ...density(lane, figures, time, x, base),
         ...clusters(marks[lane], time, x).map((group) => clusterMark(lane, group, base, open, time)),
       );
@@ -48,12 +55,17 @@ export function startTimeline(figures, findings, time, open) {
     const foot = height - 22;
     for (const tick of axisTicks(time.from / 1000, time.to / 1000, inner / 90)) {
       const at = x(tick * 1000);
-      picture.append(svg("path", { d: `M${at} 0V${foot}`, class: "grid" }), svg("text", { x: at, y: height - 6, class: "tick" }, seconds(tick * 1000, time.to - time.from)));
+      picture.append(
+        svg("path", { d: `M${at} 0V${foot}`, class: "grid" }),
+        svg("text", { x: at, y: height - 6, class: "tick" }, seconds(tick * 1000, time.to - time.from)),
+      );
     }
     const focused = document.activeElement && document.activeElement.getAttribute("data-mark");
     fillElement(holder, picture);
     drag(picture, time, left, inner, height - 22);
-    const again = focused && [...holder.querySelectorAll("[data-mark]")].find((element) => element.getAttribute("data-mark") === focused);
+    const again =
+      focused &&
+      [...holder.querySelectorAll("[data-mark]")].find((element) => element.getAttribute("data-mark") === focused);
     if (again) /** @type {any} */ (again).focus();
   };
   onWidth(holder, (found) => {
@@ -66,10 +78,12 @@ export function startTimeline(figures, findings, time, open) {
 /**
  * @param {string} lane
  * @param {any} figures
+ * @param {boolean} narrow whether there is room for more words
  */
-function laneTitle(lane, figures) {
+function laneTitle(lane, figures, narrow) {
   const untimed = lane === "decision" ? 0 : figures.series.findings[lane].untimed;
-  return /** @type {any} */ (LANE_NAMES)[lane] + (untimed ? ` (+${untimed} of no time)` : "");
+  const more = untimed ? ` ${narrow ? "and" : "+"} ${untimed}${narrow ? " of no time" : ""}` : "";
+  return /** @type {any} */ (LANE_NAMES)[lane] + more;
 }
 
 /**
@@ -89,7 +103,9 @@ function density(lane, figures, time, x, base) {
     const [start, stop] = [Math.max(from, time.from), Math.min(from + series.width_ms, time.to)];
     if (!count || stop <= start) return [];
     const high = 4 + (LANE_HEIGHT - 12) * (count / most);
-    return [`M${x(start).toFixed(1)} ${base + LANE_HEIGHT - 3}V${(base + LANE_HEIGHT - 3 - high).toFixed(1)}H${Math.max(x(stop), x(start) + 1).toFixed(1)}V${base + LANE_HEIGHT - 3}Z`];
+    return [
+      `M${x(start).toFixed(1)} ${base + LANE_HEIGHT - 3}V${(base + LANE_HEIGHT - 3 - high).toFixed(1)}H${Math.max(x(stop), x(start) + 1).toFixed(1)}V${base + LANE_HEIGHT - 3}Z`,
+    ];
   });
   return [svg("path", { d: parts.join(""), class: `density ${lane}` })];
 }
@@ -124,9 +140,17 @@ function clusters(marks, time, x) {
 function clusterMark(lane, group, base, open, time) {
   const count = group.items.length;
   const when = seconds(group.from, time.to - time.from);
-  const what = lane === "decision" ? counted(count, "embedded decision") : `${counted(count, lane)}: ${spoken(group.items[0].kind)}${count > 1 ? " and more" : ""}`;
+  const what =
+    lane === "decision"
+      ? counted(count, "embedded decision")
+      : `${counted(count, lane)}: ${spoken(group.items[0].kind)}${count > 1 ? " and more" : ""}`;
   const act = () => (lane === "decision" ? open.decision(group.items[0]) : open.findings(group.items));
-  const shapes = { violation: "M-6 0 0 -7 6 0 0 7Z", warning: "M-6 5 0 -6 6 5Z", info: "M-4 -4H4V4H-4Z", decision: "M-2 -8H2V8H-2Z" };
+  const shapes = {
+    violation: "M-6 0 0 -7 6 0 0 7Z",
+    warning: "M-6 5 0 -6 6 5Z",
+    info: "M-4 -4H4V4H-4Z",
+    decision: "M-2 -8H2V8H-2Z",
+  };
   return svg(
     "g",
     {
@@ -171,7 +195,8 @@ function drag(picture, time, left, inner, height) {
   picture.addEventListener("pointermove", (event) => {
     if (start < 0) return;
     const now = at(event);
-    if (Math.abs(now - start) > 4 && !picture.hasPointerCapture(event.pointerId)) picture.setPointerCapture(event.pointerId);
+    if (Math.abs(now - start) > 4 && !picture.hasPointerCapture(event.pointerId))
+      picture.setPointerCapture(event.pointerId);
     brush.setAttribute("x", String(Math.min(start, now)));
     brush.setAttribute("width", String(Math.abs(now - start)));
   });

@@ -136,5 +136,5 @@ export function subtle() {
  * @returns {Promise<Uint8Array>} 32 bytes
  */
 export async function sha256(data) {
-  return new Uint8Array(await subtle().digest("SHA-256", data));
+  return new Uint8Array(await subtle().digest("SHA-256", /** @type {BufferSource} */ (data)));
 }

@@ -5,7 +5,7 @@
  */
 import { VerifyError, fromUtf8 } from "./bytes.js";
 
-/** @typedef {bigint | Uint8Array | string | CborItem[] | Map<bigint | string, CborItem>} CborItem */
+/** @typedef {bigint | Uint8Array | string | any[] | Map<bigint | string, any>} CborItem arrays and maps hold items */
 
 const CBOR_DEPTH = 8;
 
@@ -56,6 +56,7 @@ function readItem(reader, depth) {
 function readMap(reader, count, depth) {
   /** @type {Map<bigint | string, CborItem>} */
   const map = new Map();
+  /** @type {Uint8Array} */
   let before = new Uint8Array();
   for (let i = 0; i < count; i++) {
     const start = reader.at;

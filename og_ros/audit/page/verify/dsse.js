@@ -28,7 +28,8 @@ export function readObject(text, what, names) {
   } catch {
     throw new VerifyError(`${what} is malformed JSON`);
   }
-  if (typeof tree !== "object" || tree === null || Array.isArray(tree)) throw new VerifyError(`${what} is no JSON object`);
+  if (typeof tree !== "object" || tree === null || Array.isArray(tree))
+    throw new VerifyError(`${what} is no JSON object`);
   if (names && Object.keys(tree).sort().join() !== [...names].sort().join()) {
     throw new VerifyError(`${what} has other fields than it must`);
   }

@@ -87,7 +87,7 @@ export function importKey(key) {
   if (!found) {
     const algorithm = key.algorithm === "ES256" ? { name: "ECDSA", namedCurve: "P-256" } : { name: "Ed25519" };
     found = subtle()
-      .importKey("spki", key.spki, algorithm, false, ["verify"])
+      .importKey("spki", /** @type {BufferSource} */ (key.spki), algorithm, false, ["verify"])
       .catch((error) => {
         if (error && error.name === "NotSupportedError") {
           throw new VerifyError(`this browser cannot check ${key.algorithm} signatures`, { unsupported: true });

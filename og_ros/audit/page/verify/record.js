@@ -91,7 +91,8 @@ async function checkSignature(attestation, registry) {
 function checkKey(statement, registry) {
   const certificate = findKey(statement, registry);
   const { role, robot, stage } = certificate;
-  if (role !== "stage" || stage !== statement.stage) throw new VerifyError(`the key is registered for ${stage || role}`);
+  if (role !== "stage" || stage !== statement.stage)
+    throw new VerifyError(`the key is registered for ${stage || role}`);
   if (robot !== statement.robot) throw new VerifyError(`the key is registered for robot ${robot}`);
   const view = /** @type {import("./registry.js").RegistryView} */ (registry);
   const status = statusAt(view, "key", certificate.key.id, certificate, statement.signedAt);
@@ -112,7 +113,9 @@ function findKey(statement, registry) {
   const path = `keys/${id.slice(0, 32)}.dsse.json`;
   // What rests on a broken piece is not broken itself: the piece is named, and this stays open.
   if (registry.failed.has(path)) throw notChecked(`its key's certificate ${path} does not hold`);
-  throw new VerifyError(registry.listed.has(path) ? "the certificate of its key is not here" : "its key is not in the registry");
+  throw new VerifyError(
+    registry.listed.has(path) ? "the certificate of its key is not here" : "its key is not in the registry",
+  );
 }
 
 /**
@@ -133,7 +136,8 @@ function checkModel(statement, registry) {
   for (const model of named) {
     const status = statusAt(registry, "model", digest, model, statement.signedAt);
     const processing = toHex(statement.runtime.processingDigest);
-    if (model.stages.length && !model.stages.includes(statement.stage)) reason ||= `certified for ${model.stages.join(", ")}`;
+    if (model.stages.length && !model.stages.includes(statement.stage))
+      reason ||= `certified for ${model.stages.join(", ")}`;
     else if (status !== "valid") reason ||= `its certificate was ${status} when it ran`;
     else if (model.processingDigest && model.processingDigest !== processing) {
       reason ||= "its pre- or post-processing is not the certified one";
@@ -175,7 +179,8 @@ async function checkLog(attestation, registry, data, checkpoints) {
 export async function openWithRegistry(note, registry) {
   const origin = readNote(note).text.split("\n", 1)[0];
   const keys = [...registry.keys.values()].filter((key) => key.role === "log" && key.origin === origin);
-  if (!keys.length && registry.failed.size) throw notChecked(`a certificate that may stand for the log ${origin} does not hold`);
+  if (!keys.length && registry.failed.size)
+    throw notChecked(`a certificate that may stand for the log ${origin} does not hold`);
   if (!keys.length) throw new VerifyError(`no registered key stands for the log ${origin}`);
   let problem = new VerifyError("the checkpoint is not signed");
   for (const certificate of keys) {

@@ -16,6 +16,13 @@ import { readPem } from "./keys.js";
  */
 
 /**
+ * @typedef {object} Root
+ * @property {string} registry its name
+ * @property {string} fingerprint
+ * @property {Authority[]} authorities
+ */
+
+/**
  * @typedef {object} KeyCertificate
  * @property {import("./keys.js").PublicKey} key
  * @property {string} role
@@ -80,35 +87,15 @@ export function readTime(text) {
 export async function openRegistry(files) {
   const indexFile = files.get(REGISTRY_INDEX);
   if (!indexFile) throw new VerifyError("the registry's index is not here");
-  const envelope = readEnvelope(indexFile, REGISTRY_INDEX);
-  if (envelope.payloadType !== ENTRY_TYPE("index")) throw new VerifyError(`${REGISTRY_INDEX} is no index`);
-  const index = readObject(fromUtf8(envelope.payload), REGISTRY_INDEX);
-  /** @type {Map<string, string>} */
-  const listed = new Map(Object.entries(index.files).map(([path, digest]) => [path, String(digest).slice(7)]));
-  const roots = await readRoots(files, listed);
-  const newest = roots[roots.length - 1];
-  const signer = newest.authorities.find((a) => a.key.id === envelope.keyId && a.roles.has("index"));
-  if (!signer) throw new VerifyError(`${REGISTRY_INDEX} is not signed by an authority of the root`);
-  await verifyEnvelope(envelope, signer.key);
-  if (index.root !== newest.fingerprint || index.registry !== newest.registry) {
-    throw new VerifyError(`${REGISTRY_INDEX} belongs to another root`);
-  }
+  /** @type {Root[]} */
+  const roots = [];
   /** @type {RegistryView} */
-  const view = {
-    name: newest.registry,
-    fingerprint: newest.fingerprint,
-    number: String(index.number),
-    keys: new Map(),
-    models: [],
-    revoked: new Map(),
-    listed,
-    failed: new Map(),
-  };
+  const view = await naming(REGISTRY_INDEX, () => readIndex(files, indexFile, roots));
   const authorities = everAuthorized(roots);
   for (const [path, data] of files) {
     if (path === REGISTRY_INDEX || path.startsWith("roots/")) continue;
     try {
-      await checkListed(path, data, listed);
+      await checkListed(path, data, view.listed);
       if (!path.startsWith("signatures/")) await addEntry(view, path, readEnvelope(data, path), authorities);
     } catch (error) {
       view.failed.set(path, error instanceof VerifyError ? error.message : `${path} is malformed (${error})`);
@@ -118,20 +105,72 @@ export async function openRegistry(files) {
 }
 
 /**
+ * Let an error name the file that it comes from, unless it names one already.
+ * @template T
+ * @param {string} path
+ * @param {() => Promise<T>} read
+ * @returns {Promise<T>}
+ */
+async function naming(path, read) {
+  try {
+    return await read();
+  } catch (error) {
+    const told = error instanceof VerifyError ? error : new VerifyError(`malformed (${error})`);
+    if (/^(index|roots\/\d+)\.dsse\.json/.test(told.message)) throw told;
+    throw new VerifyError(`${path}: ${told.message}`, { unsupported: told.unsupported });
+  }
+}
+
+/**
+ * @param {Map<string, Uint8Array>} files
+ * @param {Uint8Array} indexFile
+ * @param {Root[]} roots filled here, oldest first
+ * @returns {Promise<RegistryView>} with nothing but the index read
+ */
+async function readIndex(files, indexFile, roots) {
+  const envelope = readEnvelope(indexFile, REGISTRY_INDEX);
+  if (envelope.payloadType !== ENTRY_TYPE("index")) throw new VerifyError(`${REGISTRY_INDEX} is no index`);
+  const index = readObject(fromUtf8(envelope.payload), REGISTRY_INDEX);
+  /** @type {Map<string, string>} */
+  const listed = new Map(Object.entries(index.files).map(([path, digest]) => [path, String(digest).slice(7)]));
+  roots.push(...(await readRoots(files, listed)));
+  const newest = roots[roots.length - 1];
+  const signer = newest.authorities.find((a) => a.key.id === envelope.keyId && a.roles.has("index"));
+  if (!signer) throw new VerifyError(`${REGISTRY_INDEX} is not signed by an authority of the root`);
+  await verifyEnvelope(envelope, signer.key);
+  if (index.root !== newest.fingerprint || index.registry !== newest.registry) {
+    throw new VerifyError(`${REGISTRY_INDEX} belongs to another root`);
+  }
+  return {
+    name: newest.registry,
+    fingerprint: newest.fingerprint,
+    number: String(index.number),
+    keys: new Map(),
+    models: [],
+    revoked: new Map(),
+    listed,
+    failed: new Map(),
+  };
+}
+
+/**
  * @param {string} path
  * @param {Uint8Array} data
  * @param {Map<string, string>} listed
  */
 async function checkListed(path, data, listed) {
-  if (listed.get(path) !== toHex(await sha256(data))) throw new VerifyError(`${path} is not the file that the index lists`);
+  if (listed.get(path) !== toHex(await sha256(data)))
+    throw new VerifyError(`${path} is not the file that the index lists`);
 }
 
 /**
  * Read the chain of roots: the first is self-signed, each later one is signed by an index authority of the one before.
  * @param {Map<string, Uint8Array>} files
  * @param {Map<string, string>} listed
+ * @returns {Promise<Root[]>}
  */
 async function readRoots(files, listed) {
+  /** @type {Root[]} */
   const roots = [];
   const count = [...listed.keys()].filter((path) => path.startsWith("roots/")).length;
   for (let number = 1; number <= Math.max(count, 1); number++) {
@@ -139,27 +178,38 @@ async function readRoots(files, listed) {
     const data = files.get(path);
     if (!data) throw new VerifyError(`${path} is not here`);
     await checkListed(path, data, listed);
-    const envelope = readEnvelope(data, path);
-    if (envelope.payloadType !== ENTRY_TYPE("root")) throw new VerifyError(`${path} is no root`);
-    const tree = readObject(fromUtf8(envelope.payload), path);
-    /** @type {Authority[]} */
-    const authorities = [];
-    for (const item of tree.authorities) {
-      authorities.push({ name: item.name, key: await readPem(item.public_key), roles: new Set(item.roles) });
-    }
     const before = roots[roots.length - 1];
-    const mine = authorities.find((a) => a.key.id === envelope.keyId && a.roles.has("index"));
-    const allowed = !before || before.authorities.some((a) => a.key.id === envelope.keyId && a.roles.has("index"));
-    if (!mine || !allowed) throw new VerifyError(`${path} is not signed by an authority for it`);
-    await verifyEnvelope(envelope, mine.key);
-    const fingerprint = `sha256:${toHex(await sha256(envelope.payload))}`;
-    const follows = tree.number === number && tree.previous === (before ? before.fingerprint : "");
-    if (!follows || (before && before.registry !== tree.registry)) {
-      throw new VerifyError(`${path} is not the successor of the root before it`);
-    }
-    roots.push({ registry: String(tree.registry), fingerprint, authorities });
+    roots.push(await naming(path, () => readRoot(path, data, number, before)));
   }
   return roots;
+}
+
+/**
+ * @param {string} path
+ * @param {Uint8Array} data
+ * @param {number} number
+ * @param {Root | undefined} before
+ * @returns {Promise<Root>}
+ */
+async function readRoot(path, data, number, before) {
+  const envelope = readEnvelope(data, path);
+  if (envelope.payloadType !== ENTRY_TYPE("root")) throw new VerifyError(`${path} is no root`);
+  const tree = readObject(fromUtf8(envelope.payload), path);
+  /** @type {Authority[]} */
+  const authorities = [];
+  for (const item of tree.authorities) {
+    authorities.push({ name: item.name, key: await readPem(item.public_key), roles: new Set(item.roles) });
+  }
+  const mine = authorities.find((a) => a.key.id === envelope.keyId && a.roles.has("index"));
+  const allowed = !before || before.authorities.some((a) => a.key.id === envelope.keyId && a.roles.has("index"));
+  if (!mine || !allowed) throw new VerifyError(`${path} is not signed by an authority for it`);
+  await verifyEnvelope(envelope, mine.key);
+  const fingerprint = `sha256:${toHex(await sha256(envelope.payload))}`;
+  const follows = tree.number === number && tree.previous === (before ? before.fingerprint : "");
+  if (!follows || (before && before.registry !== tree.registry)) {
+    throw new VerifyError(`${path} is not the successor of the root before it`);
+  }
+  return { registry: String(tree.registry), fingerprint, authorities };
 }
 
 /**
@@ -293,7 +343,9 @@ export function statusAt(view, kind, subject, certificate, at) {
   for (const path of view.listed.keys()) {
     if (path.startsWith(`revocations/${kind}-${subject.slice(0, 32)}-`) && !view.revoked.has(`${kind}:${subject}`)) {
       const broken = view.failed.has(path);
-      throw new VerifyError(`the revocation ${path} ${broken ? "does not hold" : "is not here"}`, { unsupported: broken });
+      throw new VerifyError(`the revocation ${path} ${broken ? "does not hold" : "is not here"}`, {
+        unsupported: broken,
+      });
     }
   }
   const revoked = view.revoked.get(`${kind}:${subject}`);

@@ -56,7 +56,8 @@ export async function verifyAttestation(attestation, key) {
 export async function verifyRaw(key, message, signature) {
   const algorithm = key.algorithm === "ES256" ? { name: "ECDSA", hash: "SHA-256" } : { name: "Ed25519" };
   const imported = await importKey(key);
-  if (!(await subtle().verify(algorithm, imported, signature, message))) {
+  const [given, covered] = [/** @type {BufferSource} */ (signature), /** @type {BufferSource} */ (message)];
+  if (!(await subtle().verify(algorithm, imported, given, covered))) {
     throw new VerifyError("the signature does not match what it should cover");
   }
 }

@@ -45,10 +45,25 @@ const MAX_STATEMENT = 60000;
 const MAX_REFERENCES = 32;
 const MAX_TIME = (2n ** 31n - 1n) * 10n ** 9n + 999999999n;
 const MAX_U64 = 2n ** 64n - 1n;
-const CLOCKS = new Map([[1n, "system"], [2n, "sim"]]);
-const MODES = new Map([[1n, "signed"], [2n, "observed"], [3n, "tee"], [4n, "zk"]]);
-const DISCLOSURES = new Map([[0n, "clear"], [1n, "committed"], [2n, "absent"]]);
-const ALGORITHMS = new Map([[-7n, "ES256"], [-8n, "EdDSA"]]);
+const CLOCKS = new Map([
+  [1n, "system"],
+  [2n, "sim"],
+]);
+const MODES = new Map([
+  [1n, "signed"],
+  [2n, "observed"],
+  [3n, "tee"],
+  [4n, "zk"],
+]);
+const DISCLOSURES = new Map([
+  [0n, "clear"],
+  [1n, "committed"],
+  [2n, "absent"],
+]);
+const ALGORITHMS = new Map([
+  [-7n, "ES256"],
+  [-8n, "EdDSA"],
+]);
 // Controls, line breaks, and what hides or reorders text: the same fixed list as the signer's.
 const HIDDEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\u{e0000}-\u{e007f}]/u;
@@ -203,7 +218,8 @@ function readRuntime(item) {
  */
 function readReferences(items, side) {
   if (!Array.isArray(items)) throw new VerifyError(`${side} is no array`);
-  if (items.length < 1 || items.length > MAX_REFERENCES) throw new VerifyError(`${side} has ${items.length} references`);
+  if (items.length < 1 || items.length > MAX_REFERENCES)
+    throw new VerifyError(`${side} has ${items.length} references`);
   return items.map((item) => {
     const fields = new FieldReader(item, side);
     const reference = {
