@@ -6,13 +6,17 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from og_ros import __version__
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.bag import Bag
 from og_ros.audit.findings import Finding
 from og_ros.audit.policy import Policy
 from og_ros.registry import Registry
+
+if TYPE_CHECKING:
+    from og_ros.audit.assessment import Assessment
 
 
 class Verdict(Enum):
@@ -36,6 +40,7 @@ class Report:
     not_checked: tuple[str, ...]
     reexecution: Mapping[str, Any] | None = None
     sealed: Mapping[str, Any] | None = None
+    profiles: tuple[Assessment, ...] = ()
 
     @classmethod
     def of(
@@ -134,7 +139,11 @@ class Report:
             "reexecution": self.reexecution,
             "disclosure": self.auditor.disclosure.as_json(),
             "sealed": self.sealed,
-            "policy": self.policy.digest or None,
+            "policy": {"name": self.policy.name, "revision": self.policy.revision, "digest": self.policy.digest}
+            if self.policy.digest
+            else None,
+            **({"profiles": [profile.as_json() for profile in self.profiles]} if self.profiles else {}),
+            "software": {"name": "og_ros", "version": __version__},
         }
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from og_ros.cli.output import EXIT_CODES, write_json
+from og_ros.cli.audit_outputs import Outputs, add_output_arguments
+from og_ros.cli.fleet_view import add_fleet_arguments, is_fleet, run_fleet
+from og_ros.cli.jobs import add_jobs_argument, processes
+from og_ros.cli.output import EXIT_CODES
 from og_ros.cli.reexecution import add_reexecution_arguments, reexecution_plan
 from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from og_ros.audit.policy import Policy
-    from og_ros.audit.report import Report
     from og_ros.registry import Registry
 
 EPILOG = """\
@@ -25,6 +26,9 @@ the digest of every message that an attestation names, every link from a command
 Examples:
   og-ros audit demo_out/bag --registry demo_out/registry --ledger demo_out/ledger --policy demo_out/policy.yaml
   og-ros audit BAG --registry D --json -        the report for a program, on standard output
+  og-ros audit BAG --registry D --html report.html --profile eu-ai-act
+  og-ros audit BAG --registry D --reexecute 5% --pipeline pipeline.yaml --models models
+  og-ros audit RECORDINGS --registry D --engine dask --resume state      every recording below a directory
   og-ros audit BAG                              without a registry, signatures cannot be checked: exit code 2
 
 Exit codes: 0 the recording holds, 1 violations were found, 2 it could not be checked.
@@ -40,13 +44,19 @@ def add_parser(subparsers: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bag", metavar="BAG", type=Path, help="the recording: a rosbag2 directory")
-    add_trust_arguments(parser)
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes that read and verify (default 1; 0: one a core)"
+        "bag", metavar="BAG", type=Path, nargs="+", help="the recording: a rosbag2 directory; or directories of many"
     )
+    add_trust_arguments(parser)
+    add_jobs_argument(parser)
+    parser.add_argument("--unseal-key", metavar="PEM", type=Path, help="the key that opens a sealed recording")
+    parser.add_argument(
+        "--disclosures", metavar="FILE", type=Path, action="append", default=[],
+        help="messages that were revealed (og-ros disclose); may be given several times",
+    )  # fmt: skip
     add_reexecution_arguments(parser)
-    parser.add_argument("--json", metavar="FILE", help="write the report as JSON to FILE; - for standard output")
+    add_output_arguments(parser)
+    add_fleet_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -82,21 +92,41 @@ def trust(args: argparse.Namespace) -> tuple[Registry | None, Policy]:
 
 def run(args: argparse.Namespace) -> int:
     """Audit, show the report, and return the exit code."""
+    if is_fleet(args, args.bag):
+        _refuse_for_many(args)
+        return run_fleet(args, args.bag)
+    args.bag = args.bag[0]
+    from og_ros.attest.content_key import load_recipient_key
+    from og_ros.audit.disclosures import load_disclosures
     from og_ros.audit.run import audit_bag
     from og_ros.cli.output import progress_bar
     from og_ros.cli.report_view import show_report
 
     registry, policy = trust(args)
-    jobs = args.jobs or os.cpu_count() or 1
-    if jobs < 0:
-        raise ConfigError(f"--jobs is {jobs}; it must be a number of processes, or 0 for one a core")
     plan = reexecution_plan(args)
-    with progress_bar("auditing", hidden=args.quiet or args.json == "-") as progress:
-        report: Report = audit_bag(
-            args.bag, registry, args.ledger, policy, progress, jobs=jobs, reexecution=plan
+    outputs = Outputs.of(args)
+    with progress_bar("auditing", hidden=args.quiet or outputs.to_stdout) as progress:
+        report = audit_bag(
+            args.bag,
+            registry,
+            args.ledger,
+            policy,
+            progress,
+            [outputs.collector] if outputs.collector is not None else [],
+            processes(args.jobs),
+            plan,
+            load_disclosures(*args.disclosures) if args.disclosures else None,
+            load_recipient_key(args.unseal_key) if args.unseal_key else None,
         )
-    if args.json:
-        write_json(report.as_json(), args.json)
-    if args.json != "-":
+    report = outputs.write(report, registry)
+    if not outputs.to_stdout:
         show_report(report)
     return EXIT_CODES[report.verdict.value]
+
+
+def _refuse_for_many(args: argparse.Namespace) -> None:
+    """Raise ConfigError for what one recording's audit can do and that of many cannot."""
+    single = ("html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures")
+    for name in single:
+        if getattr(args, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is for one recording, not for many")

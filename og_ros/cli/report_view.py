@@ -9,9 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from og_ros.audit.assessment import render
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.report import Report, Verdict
+from og_ros.cli.reexecution import reexecution_lines
 from og_ros.cli.terminal import Terminal
 
 SHOWN_FINDINGS: Final = 12
@@ -38,29 +40,53 @@ def show_report(report: Report, console: Console | None = None) -> None:
     log = report.auditor.log
     if log is not None:
         console.print(f"  log {log.origin}: {log.size} leaves, {log.covered} under a signed checkpoint")
-    _show_stages(report, console)
+    if report.sealed is not None:
+        opened, count = report.sealed["opened"], report.sealed["messages"]
+        console.print(f"  {count} sealed messages, {opened} of them opened")
+    _show_levels(report, console)
+    if report.reexecution is not None:
+        console.print("\nRe-execution:")
+        for line in reexecution_lines(report.reexecution):
+            console.print(Text(f"  {line}"))
     _show_findings(report, console)
+    for profile in report.profiles:
+        console.print()
+        console.print(Text(render(profile)))
     if report.not_checked:
         console.print("\nNot checked:")
         for note in report.not_checked:
             console.print(Text(f"  - {note}", style="dim"))
 
 
-def _show_stages(report: Report, console: Console) -> None:
+def _show_levels(report: Report, console: Console) -> None:
     levels = report.auditor.levels.by_stage()
     if not levels:
         return
-    table = Table(title="Lowest level of each stage", title_justify="left", box=None, pad_edge=False)
+    title = "Lowest level of each stage, and of the decisions over their whole chain"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("", style="dim")
     statements = sorted(report.auditor.stages.items())
     for stage, _ in statements:
         table.add_column(Text(stage), overflow="fold")
+    table.add_column("whole chain", overflow="fold")
     table.add_row("model", *(Text(f"{s.model.name} {s.model.version}".strip()) for _, s in statements))
-    table.add_row("key", *(s.key_id.hex()[:16] for _, s in statements))
+    table.add_row("key", *(s.key_id.hex()[:12] for _, s in statements))
+    report_levels = report.auditor.levels.as_json()
     for axis in AXES:
-        table.add_row(axis.replace("_", " "), *(levels[stage][axis].replace("_", " ") for stage, _ in statements))
+        chain = report_levels[axis]["decisions"]["lowest"] or ""
+        cells = [*(levels[stage][axis] for stage, _ in statements), chain]
+        table.add_row(axis.replace("_", " "), *(cell.replace("_", " ") for cell in cells))
     console.print()
     console.print(table)
+    raises: dict[str, list[str]] = {}
+    for by_axis in report.auditor.levels.reasons().values():
+        for axis, reason in by_axis.items():
+            if reason.raised_by and axis not in raises.setdefault(reason.raised_by, []):
+                raises[reason.raised_by].append(axis)
+    if raises:
+        console.print("\nWhat would raise a level:")
+    for text, axes in raises.items():
+        console.print(Text(f"  - {', '.join(axis.replace('_', ' ') for axis in axes)}: {text}", style="dim"))
 
 
 def _show_findings(report: Report, console: Console) -> None:
