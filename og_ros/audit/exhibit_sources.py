@@ -18,7 +18,7 @@ from og_ros.errors import AttestationError, LogError, RegistryError
 from og_ros.log import Ledger, leaf_hash
 from og_ros.registry import Registry, dsse, entry, files, openssf
 
-# Where a record's messages are looked for, in ns before and after it arrived: near by first, what is missing further off.
+# Where a record's messages are looked for, ns before and after it arrived: near by first, what is missing further off.
 _SPANS: Final = ((3 * 10**8, 10**8), (2 * 10**9, 5 * 10**8), (30 * 10**9, 5 * 10**9))
 _SOURCES_NS: Final = 3 * 10**9
 _MAX_KEYS: Final = 64

@@ -102,6 +102,7 @@ function addOptions(select, values) {
 function findingRow(finding, figures, hasExhibit, showExhibit) {
   const when = finding.at === null ? "" : seconds(finding.at);
   const record = finding.attestation;
+  const nearest = record || finding.at === null ? null : nearestDecision(figures, finding.at);
   return h(
     "tr",
     { class: finding.severity },
@@ -128,7 +129,24 @@ function findingRow(finding, figures, hasExhibit, showExhibit) {
             },
             "Show",
           )
-        : h("span", { class: "note" }, record ? "not embedded" : "no one record"),
+        : nearest !== null
+          ? h("button", { type: "button", onclick: () => showExhibit(nearest) }, "Nearest decision")
+          : h("span", { class: "note" }, record ? "not embedded" : "no one record"),
     ),
   );
+}
+
+/**
+ * @param {any} figures
+ * @param {number} at ms
+ * @returns {string | null} the record of the embedded decision that arrived nearest to a time
+ */
+function nearestDecision(figures, at) {
+  const { decisions, records } = figures.exhibits;
+  const distance = (/** @type {any} */ item) => Math.abs(records[item.chain[0]].at_ms - at);
+  const best = decisions.reduce(
+    (/** @type {any} */ found, /** @type {any} */ item) => (!found || distance(item) < distance(found) ? item : found),
+    null,
+  );
+  return best ? best.chain[0] : null;
 }

@@ -43,14 +43,29 @@ function plotPair(title, series, counted, time) {
     "div",
     { class: "pair" },
     plot(`${title}, ms`, series, series, time, "envelope"),
-    plot(`${counted} per second`, series, rates(series), time, "steps"),
+    rates(`${counted} per second`, series, time),
   );
 }
 
-/** @param {any} series */
-function rates(series) {
-  const value = series.count.map((/** @type {number} */ count) => (count * 1000) / series.width_ms);
-  return { mean: value, least: value, greatest: value };
+/**
+ * Rates over bins of a second at least, where the run is long enough: a bin of few samples would only show its own edges.
+ * @param {string} title
+ * @param {any} series
+ * @param {import("./time_window.js").TimeWindow} time
+ */
+function rates(title, series, time) {
+  const wide = Math.min(1000, (series.count.length * series.width_ms) / 12);
+  const together = Math.max(1, Math.round(wide / series.width_ms));
+  const width = series.width_ms * together;
+  /** @type {number[]} */
+  const count = [];
+  for (let index = 0; index < series.count.length; index++) {
+    const at = Math.floor(index / together);
+    count[at] = (count[at] || 0) + series.count[index];
+  }
+  const value = count.map((samples) => (samples * 1000) / width);
+  const bins = { start_ms: series.start_ms, width_ms: width, count };
+  return plot(title, bins, { mean: value, least: value, greatest: value }, time, "steps");
 }
 
 /**
