@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from og_ros.cli.output import EXIT_CODES, write_json
+from og_ros.cli.pack import add_jobs_argument, processes
 
 if TYPE_CHECKING:
     from og_ros.audit.pack import PackReport
@@ -44,6 +45,7 @@ def add_parser(subparsers: Any) -> None:
         "--max-size", metavar="GB", type=float, default=1000.0, help="refuse a pack that unpacks to more"
     )
     parser.add_argument("--json", metavar="FILE", help="write the outcome as JSON to FILE; - for standard output")
+    add_jobs_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             packer=load_public(args.packer) if args.packer else None,
             directory=args.extract,
             max_size=int(args.max_size * 1e9),
+            jobs=processes(args.jobs),
             progress=progress,
         )
     if args.json:

@@ -326,7 +326,7 @@ class Cluster:
     """A dask scheduler and its workers, each a process that was started by dask's own command."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self._processes: list[subprocess.Popen[bytes]] = []
         file = directory / "scheduler.json"
         self._start("scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
@@ -336,15 +336,16 @@ class Cluster:
             time.sleep(0.05)
         self.address: str = json.loads(file.read_text())["address"]
 
-    def add_worker(self, *options: str) -> subprocess.Popen[bytes]:
-        """Start a worker of one process and one thread."""
-        return self._start("worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", *options)
+    def add_worker(self, *options: str, path: Path = SUPPORT) -> subprocess.Popen[bytes]:
+        """Start a worker of one process and one thread, which imports from a path first."""
+        command = ("worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", *options)
+        return self._start(*command, path=path)
 
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
-        with (self._directory / "log").open("ab") as log:
+    def _start(self, *command: str, path: Path = SUPPORT) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": str(path)}
+        with (self.directory / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command], stdout=log, stderr=log, env=environment, cwd=self._directory
+                [sys.executable, "-m", "dask", *command], stdout=log, stderr=log, env=environment, cwd=self.directory
             )
         self._processes.append(process)
         return process
@@ -392,10 +393,19 @@ def test_a_real_scheduler_and_a_worker_that_dies(
     assert audit_fleet([fleet / "anna"], engine=address).verdict is Verdict.HOLDS
 
 
-def test_no_workers_and_no_scheduler(fleet: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_workers_wrong_workers_and_no_scheduler(
+    fleet: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(on_dask, "NO_WORKERS_S", 1.0)
     monkeypatch.setattr(on_dask, "CONNECT_S", 2.0)
     with pytest.raises(ConfigError, match="no dask worker could be had"):
+        audit_fleet([fleet], engine=cluster.address)
+    stranger = cluster.directory / "og_ros"
+    stranger.mkdir()
+    (stranger / "__init__.py").write_text("")
+    cluster.add_worker(path=cluster.directory)
+    monkeypatch.setattr(on_dask, "NO_WORKERS_S", 30.0)
+    with pytest.raises(ConfigError, match="the dask workers cannot use og_ros: .*Error"):
         audit_fleet([fleet], engine=cluster.address)
     cluster.stop()
     with pytest.raises(ConfigError, match="no dask worker could be had"):

@@ -14,6 +14,7 @@ from scenario import Run, honest_run
 
 from og_ros.attest import SoftwareSigner, cose, keys
 from og_ros.audit.pack import PackOptions, layout, verify_pack, write_pack
+from og_ros.audit.pack.readme import readme
 from og_ros.audit.policy import parse_policy
 from og_ros.audit.report import Verdict
 from og_ros.cli.main import main
@@ -59,7 +60,7 @@ def kinds(pack: Path, **options: object) -> set[str]:
 
 
 def test_an_honest_pack_holds(case: Case) -> None:
-    report = verify_pack(case.pack, root=case.root, packer=case.auditor.public_key)
+    report = verify_pack(case.pack, root=case.root, packer=case.auditor.public_key, jobs=2)
     assert report.verdict is Verdict.HOLDS
     assert report.confirmed
     assert not report.findings
@@ -288,11 +289,16 @@ def test_signature_of_another_pack(case: Case, other: Case, tmp_path: Path) -> N
     assert "pack_signature_invalid" in kinds(pack)
 
 
+def unsigned(files: Files) -> Files:
+    """Return a pack's files without the auditor's words, as one that was never signed."""
+    kept = {n: d for n, d in files.items() if n != layout.SUMMARY}
+    description = {**json.loads(kept[layout.DESCRIPTION]), "signer": None}
+    return {**kept, layout.DESCRIPTION: json.dumps(description).encode(), layout.README: readme(description).encode()}
+
+
 def resealed(case: Case, tmp_path: Path, change: Callable[[Files], None]) -> set[str]:
     """Verify a pack in which a forger changed files and listed them anew, and which nobody signs."""
-    files = {n: d for n, d in case.files.items() if n != layout.SUMMARY}
-    description = json.loads(files[layout.DESCRIPTION])
-    files[layout.DESCRIPTION] = json.dumps({**description, "signer": None}).encode()
+    files = unsigned(case.files)
     change(files)
     return kinds(seal_again(files, tmp_path / "forged.ogpack"), root=case.root)
 
@@ -357,6 +363,38 @@ def test_log_of_another_robot(case: Case, other: Case, tmp_path: Path) -> None:
     assert found == {"pack_records_differ", "pack_report_differs"}
 
 
+@pytest.mark.parametrize("name", [layout.VKEY, layout.README, layout.INDEX])
+def test_texts_that_mislead_a_reader(case: Case, tmp_path: Path, name: str) -> None:
+    found = resealed(case, tmp_path, lambda files: files.update({name: files[name].replace(b"e", b"E")}))
+    assert found == {"pack_records_differ"}
+
+
+def test_counts_that_mislead_a_reader(case: Case, tmp_path: Path) -> None:
+    def change(files: Files) -> None:
+        description = json.loads(files[layout.DESCRIPTION])
+        description["contents"]["attestations"] += 1
+        files[layout.DESCRIPTION] = json.dumps(description).encode()
+
+    assert resealed(case, tmp_path, change) == {"pack_records_differ"}
+
+
+def test_files_that_nothing_reads_are_listed(case: Case, tmp_path: Path) -> None:
+    more = {"recording/other/other_0.mcap": b"x", "registry/notes.txt": b"x", "log/notes.txt": b"x"}
+    report = verify_pack(seal_again({**case.files, **more}, tmp_path / "x.ogpack", case.auditor))
+    assert report.verdict is Verdict.HOLDS
+    assert f"files that no check reads: {', '.join(sorted(more))}" in report.not_checked
+
+
+def test_a_packed_policy_that_is_none(case: Case, tmp_path: Path) -> None:
+    files = {**case.files, layout.POLICY: b"version: 7\n"}
+    pack = seal_again(files, tmp_path / "x.ogpack", case.auditor)
+    report = verify_pack(pack)
+    assert report.verdict is Verdict.NOT_CHECKED
+    assert not report.confirmed
+    assert any("policy.yaml:1" in note for note in report.not_checked)
+    assert verify_pack(pack, policy=parse_policy(b"version: 1\n")).verdict is Verdict.HOLDS
+
+
 def test_a_whole_other_pack_is_told_by_the_root(case: Case, other: Case) -> None:
     assert kinds(other.pack, root=case.root) == {"root_not_trusted"}
     assert verify_pack(other.pack, root=case.root).verdict is Verdict.VIOLATED
@@ -406,17 +444,12 @@ def test_descriptions_that_are_refused(case: Case, tmp_path: Path, change: Files
 
 
 def test_a_report_of_another_version_is_a_warning(case: Case, tmp_path: Path) -> None:
-    def change(files: Files) -> None:
-        description = json.loads(files[layout.DESCRIPTION])
-        description["software"]["og_ros"] = "9.9.9"
-        report = json.loads(files[layout.REPORT])
-        report["decisions"] += 1
-        report["a_field_of_later"] = 1
-        files.update({layout.DESCRIPTION: json.dumps(description).encode(), layout.REPORT: json.dumps(report).encode()})
-
-    files = {n: d for n, d in case.files.items() if n != layout.SUMMARY}
-    change(files)
-    files[layout.DESCRIPTION] = json.dumps({**json.loads(files[layout.DESCRIPTION]), "signer": None}).encode()
+    files = unsigned(case.files)
+    description, changed = json.loads(files[layout.DESCRIPTION]), json.loads(files[layout.REPORT])
+    description["software"]["og_ros"] = "9.9.9"
+    changed["decisions"] += 1
+    changed["a_field_of_later"] = 1
+    files.update({layout.DESCRIPTION: json.dumps(description).encode(), layout.REPORT: json.dumps(changed).encode()})
     report = verify_pack(seal_again(files, tmp_path / "x.ogpack"))
     assert [finding.kind for finding in report.findings] == ["pack_report_outdated"]
     assert report.verdict is Verdict.HOLDS

@@ -31,9 +31,7 @@ def audit_all(
     Raises ConfigError when dask is not installed, or when there is no scheduler or no worker.
     """
     with _client(address, workers) as client:
-        others = {v for v in client.run(_version).values() if v != __version__}
-        if others:
-            raise ConfigError(f"the dask workers have og_ros {', '.join(sorted(others))}, and this is {__version__}")
+        _check_versions(client)
         doubtful: list[Task] = []
         for task, outcome in _run(client, tasks, no_workers_s):
             if outcome is None:
@@ -43,6 +41,15 @@ def audit_all(
         for task in doubtful:
             for _, outcome in _run(client, [task], no_workers_s):
                 yield task, outcome or failed(task, "its audit killed every worker it ran on, also when it ran alone")
+
+
+def _check_versions(client: Any) -> None:
+    try:
+        others = {version for version in client.run(_version).values() if version != __version__}
+    except Exception as error:  # whatever a worker raises that cannot even import this module
+        raise ConfigError(f"the dask workers cannot use og_ros: {type(error).__name__}: {error}") from error
+    if others:
+        raise ConfigError(f"the dask workers have og_ros {', '.join(sorted(others))}, and this is {__version__}")
 
 
 def _run(client: Any, tasks: Sequence[Task], no_workers_s: float) -> Iterator[tuple[Task, Outcome | None]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.pack import attestations, description, layout, manifest
 from og_ros.audit.pack.archive_reader import MAX_SIZE, open_archive
 from og_ros.audit.pack.description import Description
+from og_ros.audit.pack.readme import readme
 from og_ros.audit.pack.write import portable
 from og_ros.audit.policy import Policy, parse_policy
 from og_ros.audit.recording_files import digest_files
@@ -25,8 +27,11 @@ from og_ros.audit.report_file import parse_report
 from og_ros.audit.run import audit_bag
 from og_ros.audit.summary import verify_summary
 from og_ros.audit.trust import open_registry
-from og_ros.errors import KeyFileError, OgError, PackError, RegistryError, ReportError, SummaryRejected
+from og_ros.errors import KeyFileError, OgError, PackError, PolicyError, RegistryError, ReportError, SummaryRejected
+from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
+from og_ros.registry.entry import INDEX_PATH
+from og_ros.registry.files import FOLDERS
 
 _MAX_TEXT: Final = 64 * 2**20
 # The recording's name is that of its directory, which a packer may have had to change.
@@ -100,13 +105,15 @@ def verify_pack(
     packer: keys.PublicKey | None = None,
     directory: Path | None = None,
     max_size: int = MAX_SIZE,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> PackReport:
     """Verify a pack.
 
     `root` is the fingerprint that the registry's root must have, `policy` your own demands (then its audit decides, and
     a second one under the packed policy is compared with the report), `packer` the key that must have signed the pack.
-    It is unpacked to `directory`, which must not exist, and stays there; by default to a temporary one.
+    It is unpacked to `directory`, which must not exist, and stays there; by default to a temporary one. `jobs` is the
+    number of processes that audit.
 
     Raises PackError when it is not safe to open or no pack of a known version; what does not hold is in the findings.
     """
@@ -115,7 +122,7 @@ def verify_pack(
             if name not in archive.sizes:
                 raise PackError(f"{path} is no evidence pack: it has no {name}")
         found = archive.extract(place)
-        return _Verification(path, place, found, root, policy, packer, progress).run()
+        return _Verification(path, place, found, root, policy, packer, jobs, progress).run()
 
 
 class _Verification:
@@ -129,10 +136,12 @@ class _Verification:
         root: str | None,
         policy: Policy | None,
         packer: keys.PublicKey | None,
+        jobs: int,
         progress: Progress | None,
     ) -> None:
         self._path, self._place, self._found = path, place, found
-        self._root, self._policy, self._packer, self._progress = root, policy, packer, progress
+        self._root, self._policy, self._packer = root, policy, packer
+        self._jobs, self._progress = jobs, progress
         self._findings: list[Finding] = []
         self._not_checked: list[str] = []
         self._description = description.parse(self._read(layout.DESCRIPTION))
@@ -150,6 +159,7 @@ class _Verification:
         self._check_summary(registry, signer, packed)
         repeated = self._audit(self._packed_policy())
         self._check_records()
+        self._check_readme()
         confirmed = self._compare(packed, repeated)
         deciding = repeated
         if self._policy is not None:
@@ -251,21 +261,27 @@ class _Verification:
             self._find("pack_report_differs", self._say(error))
             return {}
 
-    def _packed_policy(self) -> Policy:
-        """Return the policy under which the packed report was made; raises PolicyError."""
+    def _packed_policy(self) -> Policy | None:
+        """Return the policy under which the packed report was made; None where it cannot be read."""
         policy = Policy()
-        if layout.POLICY in self._found:
-            policy = parse_policy(self._read(layout.POLICY), layout.POLICY)
+        try:
+            if layout.POLICY in self._found:
+                policy = parse_policy(self._read(layout.POLICY), layout.POLICY)
+        except PolicyError as error:
+            self._not_checked.append(f"the packed policy, and the report under it: {self._say(error)}")
+            return None
         root = self._description.root
         return policy if root is None else replace(policy, registry_root=root)
 
-    def _audit(self, policy: Policy) -> Report | None:
+    def _audit(self, policy: Policy | None) -> Report | None:
+        if policy is None:
+            return None
         try:
             registry = open_registry(self._place / layout.REGISTRY, policy)
         except RegistryError:
             registry = None  # said by _registry
         try:
-            return audit_bag(self._recording, registry, self._log, policy, self._progress)
+            return audit_bag(self._recording, registry, self._log, policy, self._progress, jobs=self._jobs)
         except OgError as error:
             note = f"the recording: it could not be audited: {self._say(error)}"
             if note not in self._not_checked:
@@ -276,11 +292,17 @@ class _Verification:
         """Make the attestations, their index and their proofs again, and compare them byte by byte."""
         try:
             with tempfile.TemporaryDirectory(prefix="og-ros-pack-") as made:
-                attestations.export(self._recording, self._log, Path(made))
+                exported = attestations.export(self._recording, self._log, Path(made))
                 others = list(attestations.same_files(Path(made), self._place))
+            if self._log is not None:
+                with Ledger.open(self._log) as ledger:
+                    if self._found.get(layout.VKEY) != sha256(f"{ledger.vkey}\n".encode()).digest():
+                        others.append(layout.VKEY)
         except OgError as error:
             self._not_checked.append(f"the attestations and proofs beside the recording: {self._say(error)}")
             return
+        if self._description.whole.get("contents") != vars(exported):
+            others.append(layout.DESCRIPTION)
         for name in others:
             self._find("pack_records_differ", f"{name} is not what the packed recording and log give")
 
@@ -312,11 +334,35 @@ class _Verification:
                 "the messages themselves: the pack has the attestations alone, and "
                 f"{layout.COMPLETE_REPORT} is the packer's word"
             )
+        unread = sorted(path for path in self._found if not self._is_read(path))
+        if unread:
+            self._not_checked.append(f"files that no check reads: {', '.join(unread)[:1000]}")
         enclosed = sorted(
             path for path in self._found if path.startswith((f"{layout.ENCLOSED}/", f"{layout.RECEIPTS}/"))
         )
         if enclosed:
             self._not_checked.append(f"what was enclosed as it is: {', '.join(enclosed)}")
+
+    def _check_readme(self) -> None:
+        """Hold README.txt against the one that this version writes: a forger's could send a reader elsewhere."""
+        if self._description.og_ros != __version__ or layout.README not in self._found:
+            return
+        try:
+            expected = readme(self._description.whole)
+        except (KeyError, TypeError, AttributeError):  # pack.json lacks what only README.txt needs
+            expected = ""
+        if sha256(expected.encode()).digest() != self._found[layout.README]:
+            self._find("pack_records_differ", f"{layout.README} is not the one that og_ros writes for this pack")
+
+    def _is_read(self, path: str) -> bool:
+        """Return whether a file of the pack belongs to what the steps above read, or is listed as enclosed."""
+        folder, _, rest = path.partition("/")
+        if folder == layout.RECORDING:
+            return rest.startswith(f"{self._description.recording}/")
+        if folder == layout.LOG:
+            return rest in ("log.db", "checkpoint", "vkey.txt") or rest.startswith("tile/")
+        # What lies in a registry's own folders and is not in its index, opening it refuses.
+        return folder != layout.REGISTRY or rest.split("/")[0] in (*FOLDERS, INDEX_PATH)
 
     def _find(self, kind: str, message: str) -> None:
         self._findings.append(Finding(kind, message))

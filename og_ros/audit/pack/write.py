@@ -41,7 +41,7 @@ class PackOptions:
 
     `policy` is a policy file, `root` the fingerprint that the registry's root must have, `signer` the auditor's key,
     `enclosed` files to add as they are, such as an HTML report. `with_data` False leaves everything but the
-    attestations out of the recording.
+    attestations out of the recording. `jobs` is the number of processes that audit.
     """
 
     ledger: Path | None = None
@@ -50,6 +50,7 @@ class PackOptions:
     signer: Signer | None = None
     enclosed: Sequence[Path] = ()
     with_data: bool = True
+    jobs: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def write_pack(
     created_ns = description.now_ns()
     recording = recording.absolute()
     found = bag_files.find(recording)
+    layout.check_path(f"{layout.RECORDING}/{found.directory.name}")
     before = _states(found)
     try:
         temporary = tempfile.TemporaryDirectory(prefix=".og-ros-pack-", dir=target.absolute().parent)
@@ -103,7 +105,7 @@ def write_pack(
             whole.rename(target)
         except OSError as error:
             raise PackError(f"cannot write {target}: {error.strerror}") from error
-    return Written(target, target.stat().st_size, len(digests), pack.report)
+    return Written(target, target.stat().st_size, len(digests) + 1 + (signer is not None), pack.report)
 
 
 class _Pack:
@@ -116,7 +118,7 @@ class _Pack:
         self.report: dict[str, Any] = {}
         self._recording = recording
         self._packed = recording
-        self._name = _safe_name(home.name)
+        self._name = home.name
         self._options = options
         self._policy = Policy()
         self._counts = attestations.Exported(0, 0, 0)
@@ -211,7 +213,7 @@ class _Pack:
 
     def _audit(self, recording: Path, progress: ProgressCallback | None) -> Report:
         registry = open_registry(self.directory / layout.REGISTRY, self._policy)
-        return audit_bag(recording, registry, self._log, self._policy, progress)
+        return audit_bag(recording, registry, self._log, self._policy, progress, jobs=self._options.jobs)
 
     def _add_tree(self, folder: str) -> None:
         for file in sorted((self.directory / folder).rglob("*")):
@@ -255,14 +257,6 @@ def _states(found: bag_files.BagFiles) -> list[tuple[str, int, int]]:
         status = file.stat()
         states.append((file.name, status.st_size, status.st_mtime_ns))
     return states
-
-
-def _safe_name(name: str) -> str:
-    try:
-        layout.check_path(f"{layout.RECORDING}/{name}")
-    except PackError:
-        return "bag"
-    return name
 
 
 def _read(file: Path, limit: int) -> bytes:
