@@ -29,6 +29,11 @@ demo: setup
 test: setup launch-deps web-deps
 	$(BIN)/python -m pytest $(TESTARGS)
 
+# Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
+SECONDS := 60
+fuzz: setup
+	$(BIN)/python test/fuzz/run.py $(FUZZ) --seconds $(SECONDS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -12,7 +12,9 @@ from og_ros.errors import PolicyError
 
 _MAX_SIZE = 1_000_000
 # What PyYAML's constructors let out for a scalar that its explicit tag does not fit, such as `!!int ""`.
-_CONSTRUCTION_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError)
+_CONSTRUCTION_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
+# YAML 1.1 has numbers like 1:30:00, whose reading takes time by the square of their length.
+_MAX_NUMBER = 64
 
 
 def read(data: bytes, file: str) -> Section:
@@ -163,6 +165,8 @@ class Section:
             return None
         if not isinstance(node, yaml.ScalarNode):
             raise self.error(name, "must be one value")
+        if node.tag != "tag:yaml.org,2002:str" and len(node.value) > _MAX_NUMBER:
+            raise self.error(name, f"is not understood: {len(node.value)} characters are too many for what is no text")
         try:
             return yaml.SafeLoader("").construct_object(node)
         except _CONSTRUCTION_ERRORS as error:

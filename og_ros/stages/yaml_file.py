@@ -11,6 +11,13 @@ from og_ros.errors import ConfigError
 
 MAX_FILE_SIZE: Final = 1_048_576
 MAX_DEPTH: Final = 32
+MAX_NUMBER: Final = 64
+"""Characters of a value that is no text; YAML 1.1 has numbers like 1:30:00, which take very long to be long."""
+
+# What PyYAML lets out, too, for a value that its explicit tag does not fit (`!!int ""`), or that no number can hold.
+_CONSTRUCTION_ERRORS: Final = (
+    yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 class YamlFile:
@@ -27,6 +34,7 @@ class YamlFile:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from error
         if len(content) > MAX_FILE_SIZE:
             raise ConfigError(f"{path} is larger than {MAX_FILE_SIZE} bytes")
+        self._met: set[int] = set()
         loader: yaml.SafeLoader | None = None
         try:
             loader = yaml.SafeLoader(content)
@@ -37,8 +45,9 @@ class YamlFile:
             mark = error.problem_mark or error.context_mark
             place = f"{path}:{mark.line + 1}" if mark else str(path)
             raise ConfigError(f"{place}: {error.problem or error.context}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{path} is no YAML file: {str(error).splitlines()[0]}") from error
+        except _CONSTRUCTION_ERRORS as error:
+            problem = " ".join(str(error).split())[:200]
+            raise ConfigError(f"{path} is no YAML file: {problem or type(error).__name__}") from error
         finally:
             if loader is not None:
                 loader.dispose()
@@ -60,9 +69,20 @@ class YamlFile:
             field = field.rpartition(".")[0]
         return None
 
+    def _check(self, node: yaml.Node) -> None:
+        """Refuse what makes a short file long: a value by its alias, and numbers without end."""
+        place = f"{self.path}:{node.start_mark.line + 1}"
+        if id(node) in self._met:
+            raise ConfigError(f"{place}: a value is given by an alias (*name); write it out")
+        self._met.add(id(node))
+        if isinstance(node, yaml.ScalarNode) and node.tag != "tag:yaml.org,2002:str" and len(node.value) > MAX_NUMBER:
+            raise ConfigError(f"{place}: a value of {len(node.value)} characters is no text; quote it if it should be")
+
     def _note(self, node: yaml.Node | None, path: str, depth: int) -> None:
         if depth > MAX_DEPTH:
             raise ConfigError(f"{self.path} is nested more than {MAX_DEPTH} deep")
+        if node is not None:
+            self._check(node)
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
                 self._note(item, path, depth + 1)
@@ -72,6 +92,7 @@ class YamlFile:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError(f"{self.path}:{key.start_mark.line + 1}: a key must be plain text")
+            self._check(key)
             if key.value in seen:
                 raise ConfigError(f"{self.path}:{key.start_mark.line + 1}: {key.value} is given twice")
             seen.add(key.value)

@@ -1,0 +1,305 @@
+"""One function for each parser of untrusted bytes: it raises nothing but OgError, and what it reads, it reads right.
+
+`HARNESSES` names them all. Each takes any bytes and returns nothing; another exception, or a broken promise (an
+AssertionError), is a bug in the parser. `run.py` drives them with atheris, `test_fuzz.py` runs every seed and crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import cbor2
+from attest_examples import signer_of
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from og_ros.attest import (
+    ATTESTATION_TYPE,
+    Algorithm,
+    cbor,
+    cbor_reader,
+    cose,
+    decode_attestation,
+    encode_attestation,
+    keys,
+    sealed_wire,
+)
+from og_ros.attest.cdr import CdrReader
+from og_ros.attest.digest import covered_size, digest
+from og_ros.audit import bag_metadata, policy_yaml
+from og_ros.audit.comparison import parse_tolerance
+from og_ros.audit.decompression import chunk
+from og_ros.audit.message_header import begins_with_header
+from og_ros.audit.pack import description, manifest
+from og_ros.audit.policy import parse_policy
+from og_ros.audit.regulation import read_condition
+from og_ros.audit.report_file import parse_report
+from og_ros.audit.runtime_rule import parse_versions
+from og_ros.audit.sampling import parse_beacon, parse_sample
+from og_ros.errors import OgError
+from og_ros.log import note, proof, tiles
+from og_ros.log.checkpoint import parse_checkpoint
+from og_ros.registry import dsse, entry, openssf, strict_json
+from og_ros.registry.names import check_name, check_text
+from og_ros.registry.timestamp import parse_time, read_time
+
+SIGNER: Final = signer_of(Algorithm.ES256)
+MESSAGES: Final = Path(__file__).resolve().parents[2] / "msg"
+_TIMES: Final = {"start_ns": "start", "signed_at_ns": "signed_at", "stamp_ns": "stamp"}
+LOG_KEY: Final = note.VerifierKey.of("log", Ed25519PrivateKey.from_private_bytes(bytes(32)))
+
+
+def fuzz_cbor(data: bytes) -> None:
+    """What the strict reader takes, a general decoder reads alike."""
+    value = cbor_reader.read(data)
+    assert cbor2.loads(data) == value
+
+
+def fuzz_statement(data: bytes) -> None:
+    """There is one encoding of a statement."""
+    assert cbor.encode(cbor.decode(data)) == data
+
+
+def fuzz_cose(data: bytes) -> None:
+    """An attestation has one COSE form, and its wire form gives it back."""
+    attestation = cose.decode(data)
+    assert attestation.cose == data
+    assert decode_attestation(encode_attestation(attestation)) == attestation
+
+
+@cache
+def _store() -> Any:
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types: dict[str, Any] = {}
+    for file in sorted(MESSAGES.glob("*.msg")):
+        types.update(get_types_from_msg(file.read_text(), f"og_ros/msg/{file.stem}"))
+    store.register({name: value for name, value in types.items() if name not in store.fielddefs})
+    return store
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether a value of ours is what rosbags read: times as s and ns, octets as arrays, lists item by item."""
+    if dataclasses.is_dataclass(ours):
+        names = [field.name for field in dataclasses.fields(ours)]
+        return all(_same(getattr(ours, name), getattr(theirs, _TIMES.get(name, name))) for name in names)
+    if isinstance(ours, bytes):
+        return ours == bytes(theirs)
+    if isinstance(ours, tuple):
+        return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+    if hasattr(theirs, "nanosec"):
+        return bool(ours == theirs.sec * 10**9 + theirs.nanosec)
+    return bool(ours == theirs)
+
+
+def fuzz_attestation(data: bytes) -> None:
+    """What is read from the wire says the same when it is written again, and to another reader of CDR."""
+    attestation = decode_attestation(data)
+    other = _store().deserialize_cdr(data, ATTESTATION_TYPE)
+    assert _same(attestation.statement, other)
+    assert attestation.signature == bytes(other.signature)
+    assert decode_attestation(memoryview(encode_attestation(attestation))) == attestation
+    assert cose.decode(attestation.cose) == attestation
+
+
+_CODES: Final = "BbHhIiQq"
+
+
+def fuzz_cdr(data: bytes) -> None:
+    """The first byte says how many steps follow, each of which reads something of what is behind them."""
+    count = data[0] % 32 if data else 0
+    reader = CdrReader(data[1 + count :])
+    for step in data[1 : 1 + count]:
+        kind, size = step % 12, step // 12
+        if kind < 8:
+            reader.number(_CODES[kind], 1 << (kind // 2))
+        elif kind == 8:
+            assert len(reader.take(size)) == size
+        elif kind == 9:
+            assert len(reader.octets(size)) <= size
+        elif kind == 10:
+            assert "\0" not in reader.text(size)
+        else:
+            assert 0 <= reader.time() < 2**31 * 10**9
+    reader.end()
+
+
+def fuzz_digest(data: bytes) -> None:
+    """The digest does not see the options bytes and the padding, and sees every other byte."""
+    found = digest(data)
+    padded = data + bytes(-len(data) % 4)
+    assert found == digest(memoryview(padded)) == digest(data[:2] + b"\1\2" + data[4:])
+    assert covered_size(data) == covered_size(padded) >= len(data)
+    assert found != digest(data + b"\1")
+
+
+def fuzz_decompression(data: bytes) -> None:
+    """The first two bytes say how much may come out."""
+    size = int.from_bytes(data[:2], "big")
+    for compression in ("zstd", "lz4"):
+        with contextlib.suppress(OgError):
+            assert len(chunk(data[2:], compression, size)) == size
+
+
+def fuzz_sealed(data: bytes) -> None:
+    """What sealed recordings hold in their place has one form each."""
+    for read, write in (
+        (sealed_wire.read_sealed, sealed_wire.write_sealed),
+        (sealed_wire.read_seal, sealed_wire.write_seal),
+        (sealed_wire.read_definition, sealed_wire.write_definition),
+    ):
+        with contextlib.suppress(OgError):
+            assert read(write(read(data))) == read(data)  # type: ignore[operator]
+
+
+def fuzz_public_key(data: bytes) -> None:
+    """A public key in PEM."""
+    key = keys.parse_public(data)
+    assert len(keys.key_id(key)) == 32
+
+
+def fuzz_json(data: bytes) -> None:
+    """Strict JSON that can be written is read alike again."""
+    tree = strict_json.loads(data, "it", 65_536)
+    assert strict_json.loads(strict_json.dumps(tree), "it", 10**6) == tree
+
+
+def fuzz_envelope(data: bytes) -> None:
+    """A DSSE envelope, and what checking its signature says."""
+    envelope = dsse.parse(data, "it", 65_536)
+    with contextlib.suppress(OgError):
+        dsse.verify(envelope, SIGNER.public_key, "it")
+
+
+_ENTRIES: Final[tuple[Callable[[bytes], object], ...]] = (
+    lambda data: entry.decode_root(data, "it"),
+    lambda data: entry.decode_model(entry.payload_type("model"), data, "it"),
+    lambda data: entry.decode_model(entry.payload_type("imported-model"), data, "it"),
+    lambda data: entry.decode_key(data, "it"),
+    lambda data: entry.decode_revocation(data, "it"),
+    lambda data: entry.decode_index(data, "it"),
+)
+
+
+def fuzz_registry_entry(data: bytes) -> None:
+    """The payloads that an authority signs."""
+    for decode in _ENTRIES:
+        with contextlib.suppress(OgError):
+            decode(data)
+
+
+def fuzz_model_signature(data: bytes) -> None:
+    """A vendor's bundle: as it is, and as the statement of one that the right key signed."""
+    with contextlib.suppress(OgError):
+        openssf.verify_bundle(data, SIGNER.public_key, "it")
+    envelope = strict_json.loads(dsse.sign(openssf.IN_TOTO_TYPE, data, SIGNER), "it", 10**6)
+    bundle = {
+        "mediaType": openssf.BUNDLE_TYPE,
+        "verificationMaterial": {"publicKey": {"hint": ""}, "tlogEntries": []},
+        "dsseEnvelope": envelope,
+    }
+    openssf.verify_bundle(strict_json.dumps(bundle), SIGNER.public_key, "it")
+
+
+def fuzz_names_and_times(data: bytes) -> None:
+    """Names, texts and times of certificates; a time is written in one way."""
+    text = data.decode("utf-8", "replace")
+    for check in (check_name, check_text):
+        with contextlib.suppress(OgError):
+            assert check("it", text) == text
+    for read in (parse_time, read_time):
+        with contextlib.suppress(OgError):
+            assert read(text, "it") >= 0
+    for parse in (parse_tolerance, parse_beacon, parse_sample, parse_versions, read_condition):
+        with contextlib.suppress(OgError):
+            parse(text)
+
+
+def fuzz_note(data: bytes) -> None:
+    """A signed note is written as it was read; a checkpoint too."""
+    signed = note.parse_note(data)
+    assert signed.format().encode() == data
+    with contextlib.suppress(OgError):
+        signed.verify(LOG_KEY)
+    head = parse_checkpoint(signed.text)
+    assert head.text() == signed.text
+
+
+def fuzz_verifier_key(data: bytes) -> None:
+    """A vkey has one form."""
+    text = data.decode("utf-8", "replace")
+    assert note.VerifierKey.parse(text).format() == text
+
+
+def fuzz_proof(data: bytes) -> None:
+    """A proof has one form, and proves nothing by itself."""
+    parsed = proof.parse_proof(data)
+    assert proof.format_proof(parsed.index, parsed.hashes, parsed.checkpoint, parsed.extra).encode() == data
+    with contextlib.suppress(OgError):
+        proof.verify_proof(b"leaf", parsed, LOG_KEY)
+
+
+def fuzz_tiles(data: bytes) -> None:
+    """A bundle of entries has one form."""
+    with contextlib.suppress(OgError):
+        tiles.split_hashes(data)
+    entries = tiles.decode_bundle(data)
+    assert tiles.encode_bundle(entries) == data
+
+
+def fuzz_policy(data: bytes) -> None:
+    """A policy in YAML."""
+    parse_policy(data)
+
+
+def fuzz_policy_yaml(data: bytes) -> None:
+    """The reader under it, asked for every kind of value."""
+    section = policy_yaml.read(data, "it")
+    for name in section.names():
+        for ask in (section.text, section.word, section.texts, section.section, lambda n: section.number(n, 1.0)):
+            with contextlib.suppress(OgError):
+                ask(name)
+        with contextlib.suppress(OgError):
+            list(section.texts_or_sections(name))
+        with contextlib.suppress(OgError):
+            section.choice(name, ("signed", "tee"))
+
+
+def fuzz_metadata(data: bytes) -> None:
+    """A recording's metadata.yaml: no name in it leads anywhere else."""
+    found = bag_metadata.parse(data, "it")
+    assert all("/" not in name and name != ".." for name in found.files)
+
+
+def fuzz_definition(data: bytes) -> None:
+    """The text of a message type."""
+    text = data.decode("utf-8", "replace")
+    for language in ("ros2msg", "ros2idl"):
+        begins_with_header("our_msgs/msg/Own", text, language)
+
+
+def fuzz_report(data: bytes) -> None:
+    """A saved report."""
+    parse_report(data)
+
+
+def fuzz_pack_lists(data: bytes) -> None:
+    """The manifest of a pack has one form; its description is JSON."""
+    with contextlib.suppress(OgError):
+        description.parse(data)
+    assert manifest.format_manifest(manifest.parse_manifest(data)) == data
+
+
+HARNESSES: Final[dict[str, Callable[[bytes], None]]] = {
+    name.removeprefix("fuzz_"): function for name, function in list(globals().items()) if name.startswith("fuzz_")
+}
+
+
+def run(name: str, data: bytes) -> None:
+    """Run a harness on some bytes; an OgError is a fine answer."""
+    with contextlib.suppress(OgError):
+        HARNESSES[name](data)

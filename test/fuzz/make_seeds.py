@@ -1,0 +1,168 @@
+"""Writes the seeds that fuzzing starts from: one good input or a few for each harness, so that it need not guess them.
+
+Run it after a format has changed: python test/fuzz/make_seeds.py
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import struct
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT / "test" / "support")]
+
+import cbor2  # noqa: E402
+import file_harnesses  # noqa: E402
+import raw_bags  # noqa: E402
+from attest_examples import attestation_of  # noqa: E402
+from backports import zstd  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: E402
+from hostile_bags import HOSTILE_MCAP  # noqa: E402
+from lz4 import frame as lz4  # noqa: E402
+
+from og_ros.attest import cbor, digest, encode_attestation, sealed_wire, side_file  # noqa: E402
+from og_ros.attest.commitment import SALT_SIZE, commitment_of  # noqa: E402
+from og_ros.attest.sealing import Sealer  # noqa: E402
+from og_ros.audit.disclosures import write_disclosures  # noqa: E402
+from og_ros.audit.pack import description, manifest  # noqa: E402
+from og_ros.audit.pack.archive_writer import write_archive  # noqa: E402
+from og_ros.audit.run import audit_bag  # noqa: E402
+from og_ros.log import Ledger, note  # noqa: E402
+from og_ros.registry import openssf  # noqa: E402
+
+POLICY = b"""\
+version: 1
+registry_root: sha256:%s
+max_loss: 0.01
+max_clock_skew_s: 10
+max_chain_latency_ms: 200
+decisions: [/cmd_vel]
+stages:
+  "*": {signature: signed}
+  perception: {model: certified}
+""" % (b"0" * 64)
+DEFINITION = b"""\
+# a comment
+int32 LIMIT=5
+std_msgs/Header header
+===
+MSG: std_msgs/Header
+"""
+IDL = b'module a { struct Own { @verbatim (language="comment", text="(x)") std_msgs::msg::Header header; }; };'
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Good inputs by harness."""
+    attestation = attestation_of()
+    wire = encode_attestation(attestation)
+    made: dict[str, list[bytes]] = {
+        "cbor": [bytes.fromhex("a301020a4102626f6b8301190100f6"), attestation.signed_bytes],
+        "statement": [cbor.encode(attestation.statement)],
+        "cose": [attestation.cose],
+        "attestation": [wire, b"\0\0" + wire[2:]],
+        "cdr": [bytes([2, 11, 106]) + b"\0\1\0\0" + struct.pack("<iII", 5, 6, 3) + b"ab\0\0"],
+        "digest": [wire[:40], b"\0\1\0\0\1"],
+        "decompression": [b"\0\5" + zstd.compress(b"hello"), b"\0\5" + lz4.compress(b"hello")],
+        "policy": [POLICY, *(p.read_bytes() for p in sorted(ROOT.glob("config/policies/*.yaml")))],
+        "policy_yaml": [POLICY],
+        "pipeline": [p.read_bytes() for p in [ROOT / "config/demo.yaml", *ROOT.glob("config/examples/*.yaml")]],
+        "profile": [p.read_bytes()[:6000] for p in sorted(ROOT.glob("og_ros/audit/profiles/*.yaml"))[:1]],
+        "definition": [DEFINITION, IDL],
+        "names_and_times": [b"line_perception", b"2026-01-02T03:04:05.678901234Z", b"0.5", b">=1.20,<2", b"0x00ff"],
+        "sqlite": [b"", bytes([0, 16, 40, 0, 1]), bytes([0, 32, 0, 255, 0])],
+        "ledger": [b"", bytes([0, 16, 40, 0, 1])],
+        "json": [b'{"a": [1, -2.5, true, null, "\\u00e9"]}'],
+    }
+    sealer = Sealer([file_harnesses._RECIPIENT.public_key()])
+    sealed, seal = sealer.seal("/a", "std_msgs/msg/String", b"\0\1\0\0data", 5)
+    assert seal is not None
+    made["sealed"] = [sealed_wire.write_sealed(sealed), sealed_wire.write_seal(seal)]
+    definition = sealed_wire.TopicDefinition("/a", "std_msgs/msg/String", "string data\n", "")
+    made["sealed"].append(sealed_wire.write_definition(definition))
+    key = ec.derive_private_key(7, ec.SECP256R1()).public_key()
+    ed = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key()
+    made["public_key"] = [k.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for k in (key, ed)]
+    made["verifier_key"] = [note.VerifierKey.of("log", ed).format().encode()]
+    messages = file_harnesses.MESSAGES
+    made["mcap"] = [
+        raw_bags.mcap(messages, per_chunk=3, types=file_harnesses.TYPES),
+        raw_bags.mcap(messages[:3], per_chunk=0),
+        raw_bags.mcap(messages[:3], compression="zstd"),
+        raw_bags.mcap(messages[:3], compression="lz4", summary=False),
+        *(data for data, _ in HOSTILE_MCAP.values() if len(data) < 500),
+    ]
+    directory = file_harnesses.scratch()
+    raw_bags.metadata(directory, "mcap", ["bag.mcap"], messages, types=file_harnesses.TYPES)
+    made["metadata"] = [(directory / "metadata.yaml").read_bytes()]
+    ledger, _ = file_harnesses._ledger_template()
+    checkpoint = (ledger / "checkpoint").read_bytes()
+    made["note"] = [checkpoint]
+    with Ledger.open(ledger) as opened:
+        made["proof"] = [opened.export_proof(3).encode(), opened.export_proof(0, b"extra").encode()]
+    made["tiles"] = [next(ledger.glob("tile/entries/**/000.p/*")).read_bytes()]
+    files = sorted(p for p in ledger.rglob("*") if p.is_file() and p.suffix != ".db")
+    made["tile_directory"] = [bytes([n]) + file.read_bytes() for n, file in enumerate(files)]
+    envelopes = [p.read_bytes() for p in sorted(file_harnesses._registry_template().rglob("*.json"))]
+    payloads = [base64.b64decode(json.loads(data)["payload"]) for data in envelopes]
+    made["envelope"] = envelopes[:1]
+    made["registry_entry"] = payloads
+    made["registry"] = [bytes([n]) + data for data in payloads for n in (0, 1, 2, 3)] + [b"\6" + envelopes[0]]
+    model = sha256(b"a model").hexdigest()
+    statement = {
+        "_type": openssf.STATEMENT_TYPE,
+        "subject": [{"name": "model", "digest": {"sha256": sha256(bytes.fromhex(model)).hexdigest()}}],
+        "predicateType": openssf.PREDICATE_TYPE,
+        "predicate": {
+            "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False, "ignore_paths": []},
+            "resources": [{"name": ".", "algorithm": "sha256", "digest": model}],
+        },
+    }
+    made["model_signature"] = [json.dumps(statement).encode()]
+    salt, payload = bytes(SALT_SIZE), b"\0\1\0\0data"
+    commitment = commitment_of(salt, digest(payload))
+    record = side_file.SideRecord(
+        bytes(32), "input", 0, "/a", "std_msgs/msg/String", 5, 6, "sha256", salt, commitment, payload
+    )
+    made["side_file"] = [cbor2.dumps({name: getattr(record, name) for name in side_file._FIELDS}), side_file.MAGIC]
+    write_disclosures(directory / "revealed", [record])
+    made["disclosures"] = [(directory / "revealed").read_bytes()]
+    (directory / "alone").mkdir()
+    raw_bags.sqlite(directory / "alone" / "report.db3", messages)
+    made["report"] = [json.dumps(audit_bag(directory / "alone" / "report.db3").as_json()).encode()]
+    write_archive(directory / "pack.zip", {"README.txt": b"text" * 99, "recording/b.mcap": b"bytes"}, None)
+    made["pack_archive"] = [(directory / "pack.zip").read_bytes()]
+    made["pack_lists"] = [manifest.format_manifest({"README.txt": bytes(32), "recording/b.mcap": bytes(range(32))})]
+    said = description.describe(
+        created_ns=10**18,
+        recording="b",
+        reduced=False,
+        root=None,
+        signer=None,
+        contents={},
+        report={"verdict": "holds"},
+    )
+    made["pack_lists"].append(description.encode({**said, "software": {"og_ros": "0.1.0"}}))
+    return {name: [data for data in inputs if data] for name, inputs in made.items()}
+
+
+def main() -> None:
+    """Replace the seeds."""
+    made = seeds()
+    shutil.rmtree(HERE / "seeds", ignore_errors=True)
+    for name, inputs in made.items():
+        for data in inputs:
+            path = HERE / "seeds" / name / sha256(data).hexdigest()[:16]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
