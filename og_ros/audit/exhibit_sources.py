@@ -23,7 +23,7 @@ _SPANS: Final = ((3 * 10**8, 10**8), (2 * 10**9, 5 * 10**8), (30 * 10**9, 5 * 10
 _SOURCES_NS: Final = 3 * 10**9
 _MAX_KEYS: Final = 64
 
-NOT_RECORDED: Final = "not in the recording"
+NOT_RECORDED: Final = "not found in clear in the recording"
 OVER_BUDGET: Final = "left out: it would make this page too large"
 NOT_CLEAR: Final = "not disclosed: the statement holds a commitment, or nothing"
 

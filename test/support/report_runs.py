@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import scenario
 from scenario import Run, honest_run
 
 from og_ros.attest.cdr import CdrWriter
+from og_ros.audit.assessment import assess
 from og_ros.audit.bag import open_bag
 from og_ros.audit.exhibits import Budget
 from og_ros.audit.html_report import HtmlCollector, write_html
 from og_ros.audit.policy import Policy
+from og_ros.audit.regulation import load_profile
 from og_ros.audit.run import audit_bag
 from og_ros.registry import Registry, RegistryWriter
 
@@ -75,6 +78,7 @@ def write_page(
     policy: Policy | None = None,
     certify: Callable[[RegistryWriter, Run], None] | None = None,
     summary: Callable[[dict[str, Any]], bytes] | None = None,
+    profile: str = "",
 ) -> Path:
     """Write a run, audit it as `og-ros audit --html` does, and return the page."""
     run.write_bag(directory / "bag")
@@ -84,6 +88,8 @@ def write_page(
     registry = Registry.open(directory / "registry")
     collector = HtmlCollector(budget)
     report = audit_bag(directory / "bag", registry, ledger, policy, observers=[collector])
+    if profile:
+        report = replace(report, profiles=(assess(load_profile(profile), report.as_json()),))
     page = directory / "report.html"
     with open_bag(directory / "bag") as bag:
         signed = summary(report.as_json()) if summary is not None else None

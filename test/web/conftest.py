@@ -30,7 +30,7 @@ def honest_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def violated_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run with one forged record, one uncertified model, and one lost record."""
+    """The page of a run with one forged record, one uncertified model, and one lost record, against a profile."""
     with pytest.MonkeyPatch.context() as patch:
         run = real_run(patch)
     run.forge(run.of_stage("planning")[5][0], duration_ns=1)
@@ -38,4 +38,4 @@ def violated_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = attestation.statement.model
     run.resign(index, model=type(model)(model.name, model.version, bytes(31) + b"\1"))
     del run.records[run.of_stage("control")[15][0]]
-    return write_page(run, tmp_path_factory.mktemp("violated"))
+    return write_page(run, tmp_path_factory.mktemp("violated"), profile="eu-ai-act")

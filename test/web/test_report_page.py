@@ -107,6 +107,18 @@ def test_what_the_audit_found_is_shown_and_told_from_damage(browser: Chromium, v
         assert tab.run("document.querySelectorAll('#finding-rows tr').length") >= 1
 
 
+def test_a_regulation_profile_is_shown_without_a_claim(
+    browser: Chromium, honest_page: Path, violated_page: Path
+) -> None:
+    with opened(browser, violated_page) as tab:
+        said = tab.run("document.getElementById('profiles-section').innerText")
+        assert "It makes no legal claim" in said
+        assert "12(1) Record-keeping" in said
+        assert tab.run("document.querySelectorAll('#profiles details li').length") > 8
+    with opened(browser, honest_page) as tab:
+        assert tab.run("document.getElementById('profiles-section').hidden") is True
+
+
 def test_from_the_keyboard_to_a_camera_frame(browser: Chromium, honest_page: Path) -> None:
     with opened(browser, honest_page) as tab:
         def focus() -> str:

@@ -10,6 +10,7 @@ import { place } from "./dom.js";
 import { readEmbedded } from "./embedded.js";
 import { startFindings } from "./findings_table.js";
 import { startPlots } from "./plots.js";
+import { showProfiles } from "./profiles.js";
 import { checkSummary } from "./summary.js";
 import { showLevels, showLoss, showTrust } from "./tables.js";
 import { TimeWindow, startTimeControls } from "./time_window.js";
@@ -55,6 +56,7 @@ async function startPage() {
       );
       attempt("loss", () => showLoss(report));
       attempt("levels", () => showLevels(figures, report));
+      attempt("regulations", () => showProfiles(report));
     }
     attempt("the timeline", () =>
       startTimeline(figures, findings, time, { findings: (group) => table && table.only(group), decision: show }),

@@ -67,7 +67,9 @@ export function messageCard(reference, role, context, origin = "") {
     body = h(
       "p",
       { class: "note" },
-      `Not disclosed: the statement holds ${reference.disclosure === "absent" ? "no digest" : "a salted commitment"}.`,
+      reference.disclosure === "absent"
+        ? "Absent: the statement holds no digest of it."
+        : "Committed: the statement holds a salted commitment. A revealed salt is not checked on this page.",
     );
   else if (message && message.data) body = pictureOf(reference.topic, reference.type, message.data);
   else if (message) body = h("p", { class: "problem" }, `Not shown: ${message.text}.`);

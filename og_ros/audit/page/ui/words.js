@@ -111,6 +111,6 @@ function auditFacts(figures, report, reportDigest) {
 /** @param {any} policy a digest in hex, or an object that has one */
 function policyText(policy) {
   if (typeof policy === "string") return `sha256:${policy}`;
-  const name = [policy.name, policy.version].filter(Boolean).join(" ");
+  const name = [policy.name, policy.revision].filter(Boolean).join(" ");
   return [name, policy.digest && `sha256:${policy.digest}`].filter(Boolean).join(", ") || "og_ros's defaults";
 }
