@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from og_ros.cli.output import EXIT_CODES, write_json
 from og_ros.errors import ConfigError
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from og_ros.audit.report import Report
     from og_ros.nodes.demo import DemoFiles
 
+# So many inferences are run again after the drive: all of them, unless the drive is long.
+REEXECUTED: Final = "5000"
 EPILOG = """\
 What runs, each a ROS node in a process of its own: a simulated tape-following robot (world), three ONNX models
 (perception, planning, control) in attested stages, the auditor, the recorder. After the drive the recording is audited
-as anyone else could. DIR then holds bag/ registry/ ledger/ policy.yaml audit.json, and what the nodes ran from.
+as anyone else could, and every inference is run again. DIR then holds bag/ registry/ ledger/ policy.yaml audit.html
+audit.json, and what the nodes ran from.
 
 Examples:
   og-ros demo                                  twenty seconds, then the audit
@@ -50,7 +53,11 @@ def run(args: argparse.Namespace) -> int:
     import os
     import signal
 
+    from og_ros.audit.bag import open_bag
+    from og_ros.audit.html_report import HtmlCollector, write_html
+    from og_ros.audit.reexecution import ReexecutionPlan
     from og_ros.audit.run import audit_bag
+    from og_ros.audit.sampling import fresh_beacon, parse_sample
     from og_ros.cli.output import progress_bar
     from og_ros.nodes.attacks import ATTACKS
 
@@ -72,9 +79,13 @@ def run(args: argparse.Namespace) -> int:
     files = demo.prepare(args.out, args.attack)
     _drive(files, args)
     registry, policy = _trust(files)
+    collector = HtmlCollector()
+    plan = ReexecutionPlan(parse_sample(REEXECUTED), fresh_beacon(), files.pipeline)
     with progress_bar("auditing") as progress:
-        report = audit_bag(files.bag, registry, files.ledger, policy, progress)
+        report = audit_bag(files.bag, registry, files.ledger, policy, progress, [collector], reexecution=plan)
     write_json(report.as_json(), str(files.report))
+    with open_bag(files.bag) as bag:
+        write_html(report, collector, bag, registry, files.ledger, files.page)
     if args.json:
         write_json(report.as_json(), "-")
     else:
@@ -110,7 +121,8 @@ def _show(report: Report, files: DemoFiles) -> None:
     print(f"  og-ros audit {files.bag} --registry {files.registry} --ledger {files.ledger} --policy {files.policy}")
     print(f"  og-ros trace {files.bag} --topic /wheel_command --registry {files.registry}")
     print(f"  og-ros log verify {files.ledger}")
-    print(f"\nThe full report is {files.report}; what the nodes wrote is in {d / 'nodes'}.")
+    print(f"\nOpen {files.page} in a browser: it verifies itself.")
+    print(f"The report for programs is {files.report}; what the nodes wrote is in {d / 'nodes'}.")
 
 
 def _judge_attack(name: str, report: Report) -> int:

@@ -59,6 +59,9 @@ ATTACKS: Final[dict[str, Attack]] = {
     "altered-output": Attack(
         "a stage publishes other commands than it attests", "output_altered", _nothing, stage="control"
     ),
+    "signed-lie": Attack(
+        "a stage changes its model's output, then publishes and signs that", "reexecution_differs", _nothing, "control"
+    ),
     "replayed": Attack(
         "an old command and its attestation are published again", "attestation_replayed", _nothing, stage="control"
     ),

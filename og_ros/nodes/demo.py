@@ -46,7 +46,7 @@ stages:
 
 @dataclass(frozen=True)
 class DemoFiles:
-    """The demo's directory: bag/, registry/, ledger/, policy.yaml, audit.json, and what its nodes run from."""
+    """The demo's directory: bag/, registry/, ledger/, policy.yaml, audit.json and .html, what its nodes run from."""
 
     directory: Path
 
@@ -74,6 +74,11 @@ class DemoFiles:
     def report(self) -> Path:
         """The audit's report."""
         return self.directory / "audit.json"
+
+    @property
+    def page(self) -> Path:
+        """The audit's report for people."""
+        return self.directory / "audit.html"
 
     @property
     def pipeline(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from og_ros.errors import ConfigError
@@ -15,7 +16,7 @@ EVERY: Final = 40
 
 
 class DishonestStage(Stage):
-    """The stage node with one lie, chosen by the parameter `attack`: altered-output, withheld or replayed."""
+    """The stage node with one lie, chosen by the parameter `attack`, one of _LIES."""
 
     def _configure(self, config: StageConfig) -> None:
         super()._configure(config)
@@ -36,15 +37,39 @@ class _AlteringPublisher:
 
     def publish(self, payload: bytes) -> None:
         self._count += 1
-        if self._count % EVERY == 0:
-            data = bytearray(payload)
-            at = max((i for i, byte in enumerate(data) if byte), default=len(data) - 1)
-            data[at] ^= 1
-            payload = bytes(data)
-        self._publisher.publish(payload)
+        self._publisher.publish(_changed(payload) if self._count % EVERY == 0 else payload)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._publisher, name)
+
+
+class _LyingInference:
+    """Gives another output than the model did, now and then, so that the stage publishes it and signs for it."""
+
+    def __init__(self, inference: Any) -> None:
+        self._inference, self._count = inference, 0
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        result = self._inference.run(*args, **kwargs)
+        self._count += 1
+        if self._count % EVERY == 0:
+            return replace(result, outputs=(_changed(result.outputs[0]), *result.outputs[1:]))
+        return result
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inference, name)
+
+
+def _changed(payload: bytes) -> bytes:
+    """Return a message with one bit changed in its last byte that is not zero."""
+    data = bytearray(payload)
+    at = max((i for i, byte in enumerate(data) if byte), default=len(data) - 1)
+    data[at] ^= 1
+    return bytes(data)
+
+
+def _lie_before_signing(work: Any) -> None:
+    work.inference = _LyingInference(work.inference)
 
 
 def _alter_outputs(work: Any) -> None:
@@ -88,6 +113,7 @@ def _replay(work: Any) -> None:
 
 _LIES: Final[dict[str, Callable[[Any], None]]] = {
     "altered-output": _alter_outputs,
+    "signed-lie": _lie_before_signing,
     "withheld": _withhold_attestations,
     "replayed": _replay,
 }
