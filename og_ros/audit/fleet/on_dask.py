@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import time
@@ -124,7 +125,7 @@ def _client(address: str, workers: int) -> Iterator[Any]:
                 client = distributed.Client(cluster, set_as_default=False)
             stack.callback(client.close)
             client.wait_for_workers(1, timeout=NO_WORKERS_S)
-        except (OSError, TimeoutError, ValueError) as error:
+        except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:  # two errors before Python 3.11
             raise ConfigError(f"no dask worker could be had ({address or 'embedded'}): {error}") from error
         yield client
 
