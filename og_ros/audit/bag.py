@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from og_ros.attest import ATTESTATION_TYPE
@@ -47,7 +48,7 @@ class Bag:
     """
 
     def __init__(self, files: BagFiles, unpacked: Path) -> None:
-        self.path = files.directory
+        self.path = files.path
         self.unpacked = unpacked
         self._metadata = files.metadata
         self._files = [bag_files.open_file(files.storage, path) for path in bag_files.unpack(files, unpacked)]
@@ -95,6 +96,25 @@ class Bag:
             raise
         except (OSError, MemoryError) as error:
             raise BagError(f"cannot read the recording {self.path}: {error or 'it needs too much memory'}") from error
+
+    def cuts(self, sizes: Sequence[float]) -> list[int]:
+        """Return times of arrival, ns, ascending, that cut the recording into slices with about these shares of it.
+
+        There are fewer where many messages arrived at one time. However wrong a few clocks were, the slices between
+        stay small, which those of equal time would not.
+        """
+        outline = sorted(sample for file in self._files for sample in file.outline())
+        whole, bounds = sum(size for _, size in outline), list(accumulate(sizes))
+        cuts: list[int] = []
+        passed, place = 0.0, 0
+        for time, size in outline:
+            reached = place
+            while place < len(bounds) - 1 and passed * bounds[-1] >= bounds[place] * whole:
+                place += 1
+            if place > reached and time > (cuts[-1] if cuts else self.start_ns):
+                cuts.append(time)
+            passed += size
+        return cuts
 
     def _decompressed(self, records: Iterator[Record]) -> Iterator[Record]:
         room = decompression.largest(self.size)

@@ -28,8 +28,12 @@ _MAX_FILES: Final = 10_000
 
 @dataclass(frozen=True)
 class BagFiles:
-    """The storage files of a recording as they lie on disk, in their order, and what its metadata.yaml says, if any."""
+    """The storage files of a recording as they lie on disk, in their order, and what its metadata.yaml says, if any.
 
+    `path` opens just these again: the directory, or a file that lies alone, without metadata.yaml.
+    """
+
+    path: Path
     directory: Path
     storage: str
     files: tuple[Path, ...]
@@ -73,7 +77,7 @@ def find(path: Path) -> BagFiles:
     findings = tuple(
         Finding("metadata_disagrees", f"{directory / name} is not in metadata.yaml, and was not read") for name in extra
     )
-    return BagFiles(directory, storage, files, metadata, (*findings, *_not_closed(files)))
+    return BagFiles(directory, directory, storage, files, metadata, (*findings, *_not_closed(files)))
 
 
 def _without_metadata(path: Path, directory: Path, names: list[str]) -> BagFiles:
@@ -88,7 +92,7 @@ def _without_metadata(path: Path, directory: Path, names: list[str]) -> BagFiles
         "metadata_missing",
         f"{directory} has no metadata.yaml: what it should hold is not known, only what its storage files do",
     )
-    return BagFiles(directory, formats.pop(), files, None, (finding, *_not_closed(files)))
+    return BagFiles(path, directory, formats.pop(), files, None, (finding, *_not_closed(files)))
 
 
 def _not_closed(files: tuple[Path, ...]) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ _WALK: Final = 4096
 _STRETCH: Final = 2**20
 _MAX_CHUNKS: Final = 1_000_000
 _MAX_SUMMARY: Final = 256 * 2**20
+_OUTLINE: Final = 4096
 # A message of at least this size, and a quarter of its chunk, is given as a view: copying it costs more than to keep
 # the chunk for as long as the message is used.
 _VIEW: Final = 65_536
@@ -88,6 +89,16 @@ class McapFile:
             )
             for piece in self._pieces
             if piece.first_ns <= piece.last_ns and piece.first_ns < stop and piece.last_ns >= start
+        ]
+
+    def outline(self) -> list[tuple[int, float]]:
+        """Each chunk by its first time, as if its messages came evenly where there are few chunks."""
+        pieces = [piece for piece in self._pieces if piece.first_ns <= piece.last_ns]
+        parts = max(1, _OUTLINE // max(1, len(pieces)))
+        return [
+            (piece.first_ns + (piece.last_ns - piece.first_ns) * part // parts, piece.size / parts)
+            for piece in pieces
+            for part in range(parts)
         ]
 
     def _records(self, piece: _Piece, wanted: dict[int, tuple[str, str]], start: int, stop: int) -> Iterator[Record]:

@@ -26,6 +26,7 @@ MAGIC: Final = b"SQLite format 3\0"
 _MESSAGE_COLUMNS: Final = ("topic_id", "timestamp", "data")
 _TOPIC_COLUMNS: Final = ("id", "name", "type", "serialization_format")
 _MAX_TOPICS: Final = 65_536
+_OUTLINE: Final = 4096
 # A query does some ten steps of SQLite's machine a row, and a row takes four bytes of the file at least.
 _STEPS: Final = 100_000
 _LEAST_STEPS: Final = 50_000_000
@@ -74,6 +75,17 @@ class SqliteFile:
         if first > last:
             return []
         return [Span(first, last, 0, partial(self._records, wanted, first, last))]
+
+    def outline(self) -> list[tuple[int, float]]:
+        """Some messages, evenly spread over the table; how large they are is not looked at."""
+        with self._database() as database:
+            low, high = database.execute("SELECT min(rowid), max(rowid) FROM messages NOT INDEXED").fetchone()
+            if low is None:
+                return []
+            count = min(high - low + 1, _OUTLINE)
+            query = "SELECT timestamp FROM messages NOT INDEXED WHERE rowid >= ? ORDER BY rowid LIMIT 1"
+            rows = [database.execute(query, (low + (high - low) * n // count,)).fetchone() for n in range(count)]
+        return [(self._time(row[0]), self._size / count) for row in rows]
 
     def _records(self, wanted: dict[int, tuple[str, str]], first: int, last: int) -> Iterator[Record]:
         every = len(wanted) == len(self._by_id)

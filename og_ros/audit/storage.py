@@ -47,6 +47,9 @@ class StorageFile(Protocol):
     def spans(self, topics: Collection[str] | None, start_ns: int | None, stop_ns: int | None) -> list[Span]:
         """What is recorded of some topics (None: all) from `start_ns` on and before `stop_ns`. Raises BagError."""
 
+    def outline(self) -> list[tuple[int, float]]:
+        """Times of arrival in ns, each with the number of bytes there; roughly its size over time."""
+
 
 def check_names(path: Path, topic: str, type_name: str) -> None:
     """Raise BagError for names that no ROS has: empty, endless, or with characters that hide what is shown."""

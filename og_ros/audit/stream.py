@@ -40,14 +40,11 @@ class Span:
 
 
 def spans_of(bag: Bag, jobs: int) -> list[Span]:
-    """Cut a recording into spans of equal time, of about a stretch each."""
-    wanted = max(bag.count / STRETCH_MESSAGES, bag.size / STRETCH_BYTES, 4 * jobs if jobs > 1 else 1)
-    duration = bag.end_ns - bag.start_ns
-    count = min(math.ceil(wanted), max(1, duration // 10**6))
-    if count <= 1:
-        return [Span(None, None)]
-    step = duration / (count - 1 + _FIRST_SHARE)
-    cuts = [bag.start_ns + round((i + _FIRST_SHARE) * step) for i in range(count - 1)]
+    """Cut a recording into spans of about a stretch each."""
+    # A message takes more than a byte of the files, whatever number of them metadata.yaml states.
+    messages = min(bag.count, bag.size)
+    wanted = math.ceil(max(messages / STRETCH_MESSAGES, bag.size / STRETCH_BYTES, 4 * jobs if jobs > 1 else 1))
+    cuts = bag.cuts([_FIRST_SHARE, *([1.0] * (wanted - 1))])
     return [Span(a, b) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]
 
 
@@ -91,8 +88,8 @@ class Stream:
         # The first stretch shows which topics the others are to hash.
         yield _examine(self._bag, Examiner(registry), spans[0], {})
         reader = AttestationReader()
-        bag = self._bag.path.absolute()
-        with ProcessPoolExecutor(self._jobs, worker_context(), _begin_worker, (bag, trusted)) as pool:
+        start = (self._bag.path.absolute(), self._bag.unpacked, trusted)
+        with ProcessPoolExecutor(self._jobs, worker_context(), _begin_worker, start) as pool:
             waiting: deque[Future[PackedStretch]] = deque()
             rest = iter(spans[1:])
             try:
@@ -152,7 +149,7 @@ def _examine(
 _worker: tuple[Bag, Examiner] | None = None
 
 
-def _begin_worker(path: Path, trusted: tuple[Path, str, int] | None) -> None:
+def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, int] | None) -> None:
     """Open the recording and the registry in a worker, for as long as it lives."""
     global _worker
     registry = None
@@ -163,7 +160,7 @@ def _begin_worker(path: Path, trusted: tuple[Path, str, int] | None) -> None:
             raise RegistryError(f"the registry {directory} changed while the audit ran; run it again")
     stack = ExitStack()
     stack.enter_context(rare_collection())
-    bag = stack.enter_context(open_bag(path))
+    bag = stack.enter_context(open_bag(path, unpacked))
     atexit.register(stack.close)
     _worker = bag, Examiner(registry)
 

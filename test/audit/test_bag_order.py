@@ -98,6 +98,25 @@ def test_the_same_messages_as_rosbags_reads(layout: str, tmp_path: Path) -> None
         assert shown(bag) == [(c.topic, t, bytes(data)) for c, t, data in reader.messages()]
 
 
+@pytest.mark.parametrize("layout", ["chunks", "lz4", "sqlite", "message"])
+def test_cuts_give_slices_of_the_size_that_was_asked_for(layout: str, tmp_path: Path) -> None:
+    """However uneven in time: a burst, a quiet hour, and a message from a wrong clock."""
+    times = [*range(0, 2000, 2), *range(10**12, 10**12 + 1000), 2**61]
+    parts = [[Message(TOPICS[n % 3], time, b"\0\1\0\0" + bytes(60)) for n, time in enumerate(times[begin::2])]
+             for begin in (0, 1)]  # fmt: skip
+    write(tmp_path, layout, parts, described=True)
+    with open_bag(tmp_path) as bag:
+        cuts = bag.cuts([0.25, *[1.0] * 9])
+        assert len(cuts) == 9
+        assert cuts == sorted(set(cuts))
+        sizes = [len(shown(bag, None, *bounds)) for bounds in pairwise([None, *cuts, None])]
+        assert sum(sizes) == len(times)
+        assert 20 <= sizes[0] <= 120
+        assert all(100 <= size <= 330 for size in sizes[1:])
+        assert bag.cuts([1.0]) == []
+        assert len(bag.cuts([1.0] * 5000)) < 5000
+
+
 def test_a_compressed_file_is_decompressed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "file", [[Message("/a", n) for n in range(9)]], described=True)
     calls = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,13 @@ def test_a_session_knows_what_it_has_seen_for_ever() -> None:
     assert chain.gaps == []
     assert chain.lost == 0
     assert chain.count == 60
+
+
+def test_metadata_that_lie_about_their_number_make_no_endless_list(tmp_path: Path) -> None:
+    write(honest_run(10), tmp_path)
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    metadata.write_text(re.sub(r"message_count: \d+", f"message_count: {10**17}", metadata.read_text()))
+    with open_bag(tmp_path / "bag") as bag:
+        assert bag.count > 10**17
+        assert len(stream.spans_of(bag, 1)) <= 1 + bag.size / stream.STRETCH_MESSAGES
+    assert audited(tmp_path)["finding_counts"]["recording_incomplete"] > 0

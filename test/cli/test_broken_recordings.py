@@ -64,7 +64,7 @@ def test_other_verbs_say_it_too(verb: list[str], tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("described", [True])
+@pytest.mark.parametrize("described", [True, False])
 def test_a_recording_that_was_cut_is_audited_up_to_there(
     described: bool, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
