@@ -180,6 +180,28 @@ def _meaning(action: argparse.Action) -> str:
     return f"{text} ({', '.join(notes)})" if notes else text
 
 
+def attacks() -> Iterator[str]:
+    """Yield a section for each attacker, with a table of what he does and what names it."""
+    sys.path.insert(0, str(ROOT / "test" / "support"))
+    from attack_cases import CASES, Who
+
+    for who in Who:
+        yield f"## {who.value[0].upper()}{who.value[1:]}"
+        yield ""
+        yield from ("| attack | what is done | finding |", "|---|---|---|")
+        for case in CASES.values():
+            if case.who is who and not case.missing:
+                yield f"| {case.name} | {_cell(case.summary)} | {f'`{case.finding}`' if case.finding else 'refused'} |"
+        yield ""
+    missing = [case for case in CASES.values() if case.missing]
+    if missing:
+        yield "## Not found yet"
+        yield ""
+        yield from ("| attack | what is done | the rule that is missing |", "|---|---|---|")
+        for case in missing:
+            yield f"| {case.name} | {_cell(case.summary)} | {_cell(case.missing)} |"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
@@ -190,6 +212,7 @@ PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "commands": commands,
     "report": report,
     "predicates": predicates,
+    "attacks": attacks,
 }
 
 

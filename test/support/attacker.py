@@ -21,6 +21,7 @@ from og_ros.attest import (
     Statement,
     cose,
     decode_attestation,
+    digest,
     encode_attestation,
     keys,
 )
@@ -29,6 +30,7 @@ from og_ros.log import Ledger
 from og_ros.registry import RegistryWriter
 
 MS = 1_000_000
+HOUR_NS = 3600 * 10**9
 OUTPUTS = {"perception": "/perception/line", "planning": "/planning/reference", "control": "/wheel_command"}
 # The demo's policy, but one record of a short run is more than its 1 % of loss.
 MAX_LOSS = 0.05
@@ -50,6 +52,7 @@ class Attacker:
         # The stages are required, at no level: what falls below a level says `below_policy` beside its own finding.
         self.policy["stages"] = {stage: {} for stage in OUTPUTS}
         self.ledger: Path | None = None
+        self._registry: Path | None = None
         self.options: list[str] = []
 
     @cached_property
@@ -91,11 +94,11 @@ class Attacker:
     def output_of(self, place: int) -> int:
         """Return the place of the message that the attestation at a place is about."""
         attested = self.statement(place).outputs[0]
-        before = [i for i in self.messages(attested.topic) if i <= place + 20]
-        return next(i for i in reversed(before) if _digest(self.records[i]) == attested.digest)
+        found = [i for i in self.messages(attested.topic) if digest(self.records[i].payload) == attested.digest]
+        return min(found, key=lambda i: abs(self.records[i].received_ns - self.records[place].received_ns))
 
     def judged(self, topic: str, after: int) -> list[Record]:
-        """Return the messages on a topic that came after a place, and long enough before the recording's end."""
+        """Return the messages on a topic after the one at a place, and long enough before the recording's end."""
         start = self.records[after].received_ns
         end = max(r.received_ns for r in self.records if not r.topic.startswith(("/auditor/", "/clock")))
         found = [self.records[i] for i in self.messages(topic)]
@@ -187,22 +190,27 @@ class Attacker:
         """Change fields of one statement as its own stage could have, with the chain whole; returns the record."""
         return self.rewrite([place], lambda statement: changes)[0]
 
-    def run_of_an_hour_ago(self) -> list[Record]:
-        """Return another run of the same robot, as if it had been an hour before this one: honest in itself."""
-        hour = 3600 * 10**9
+    def other_run(self, later_ns: int) -> list[Record]:
+        """Return another run of the same robot, as if it had been some time later: honest in itself."""
         past = Attacker(self.runs, self.directory)
-        past.records = [dataclasses.replace(r, received_ns=r.received_ns - hour) for r in self.runs.again.records]
+        past.records = [dataclasses.replace(r, received_ns=r.received_ns + later_ns) for r in self.runs.again.records]
         places = [i for i, r in enumerate(past.records) if r.type == ATTESTATION_TYPE]
-        past.rewrite(places, lambda statement: {"signed_at_ns": statement.signed_at_ns - hour})
+        past.rewrite(places, lambda statement: {"signed_at_ns": statement.signed_at_ns + later_ns})
         return past.records
 
     # ---- registry and log --------------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def registry(self) -> Path:
         """A copy of the fleet's registry, made when it is first asked for."""
-        shutil.copytree(self.runs.robot.directory / "registry", self.directory / "registry")
-        return self.directory / "registry"
+        if self._registry is None:
+            self._registry = self.directory / "registry"
+            shutil.copytree(self.runs.robot.directory / "registry", self._registry)
+        return self._registry
+
+    def use_registry(self, directory: Path) -> None:
+        """Hand the auditor another registry."""
+        self._registry = directory
 
     def registry_writer(self) -> RegistryWriter:
         """Open the copy of the registry for writing, with its authority's key."""
@@ -228,7 +236,7 @@ class Attacker:
                 terms |= key or {} if old_key.stage == stage else {}
                 writer.certify_key(old_key.public_key, **terms)
             self.policy["registry_root"] = writer.registry.fingerprint
-        self.__dict__["registry"] = directory
+        self.use_registry(directory)
 
     def take_ledger(self) -> Path:
         """Give the auditor a copy of the robot's log, as it is."""
@@ -272,12 +280,6 @@ class Attacker:
             write_bag(sorted(self.records, key=lambda record: record.received_ns), bag)
         policy = self.directory / "policy.yaml"
         policy.write_text(yaml.safe_dump(self.policy))
-        registry = self.__dict__.get("registry", self.runs.robot.directory / "registry")
+        registry = self._registry or self.runs.robot.directory / "registry"
         ledger = ["--ledger", str(self.ledger)] if self.ledger else []
         return ["audit", str(bag), "--registry", str(registry), "--policy", str(policy), *ledger, *self.options]
-
-
-def _digest(record: Record) -> bytes:
-    from og_ros.attest import digest
-
-    return digest(record.payload)

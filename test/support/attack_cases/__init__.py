@@ -1,6 +1,19 @@
 """Every attack of the suite: one named case each, in files by what is attacked, gathered in CASES."""
 
-from attack_cases import clocks, data, identities, links, log, malformed, recording, registry, sessions, signatures
+from attack_cases import (
+    clocks,
+    data,
+    identities,
+    links,
+    log,
+    malformed,
+    policies,
+    recording,
+    reexecution,
+    registry,
+    sessions,
+    signatures,
+)
 from attack_cases.case import CASES, Attack, Who
 
 __all__ = [
@@ -13,7 +26,9 @@ __all__ = [
     "links",
     "log",
     "malformed",
+    "policies",
     "recording",
+    "reexecution",
     "registry",
     "sessions",
     "signatures",

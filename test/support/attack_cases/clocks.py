@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from attacker import MS, Attacker
+from attacker import HOUR_NS, MS, Attacker
 
 from attack_cases.case import Accused, Who, attack
-
-HOUR_NS = 3600 * 10**9
+from attack_cases.data import readers_of
 
 
 @attack(Who.STAGE, "clock_disagrees")
@@ -47,20 +46,14 @@ def monotonic_clock_back(attacker: Attacker) -> Accused:
 @attack(Who.STAGE, "cause_after_effect", ["decision_unlinked"])
 def input_from_the_future(attacker: Attacker) -> Accused:
     """The planner says that it began ten seconds before the perception whose output it read."""
-    place = attacker.attestation("planning")
     source = attacker.attestation("perception")
     late = attacker.statement(source).start_ns + 10 * 10**9
-    readers = [
-        i
-        for i in attacker.attestations("planning")
-        if attacker.statement(i).inputs[0].attestation == attacker.read(source).digest
-    ]
-    assert place
+    readers = [attacker.records.index(r) for r in readers_of(attacker, attacker.output_of(source))]
     attacker.lie(source, start_ns=late)
     return [attacker.records[i] for i in readers]
 
 
-@attack(Who.STAGE, "latency_exceeds_policy")
+@attack(Who.STAGE, "latency_exceeds_policy", ["clock_disagrees"])
 def endless_inference(attacker: Attacker) -> Accused:
     """A command's inference is said to have taken an hour, and the policy allows half a second."""
     attacker.policy["max_chain_latency_ms"] = 500
@@ -78,8 +71,8 @@ def stale_input(attacker: Attacker) -> Accused:
 
 @attack(
     Who.STAGE,
-    "duration_impossible",
-    missing="an inference cannot take longer than from its start to its signature, both by the stage's own clocks",
+    "clock_disagrees",
+    missing="by its session's monotonic clock an inference must have ended when its record arrives",
 )
 def impossible_duration(attacker: Attacker) -> Accused:
     """A duration of 2^63 ns, which read as a signed number would be negative."""

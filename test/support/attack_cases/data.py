@@ -28,6 +28,27 @@ def altered_command(attacker: Attacker) -> Accused:
     return [attacker.records[place]]
 
 
+@attack(Who.RECORDER, "output_altered", ["recording_edge"])
+def altered_last_command(attacker: Attacker) -> Accused:
+    """One bit of the last recorded command is changed: the moment that an accident's recording is read for."""
+    last = max(i for i in attacker.messages("/wheel_command") if i < attacker.attestations("control")[-1])
+    place = attestation_of(attacker, last)
+    attacker.replace(last, payload=flip(attacker.records[last].payload, -3))
+    return [attacker.records[place]]
+
+
+@attack(Who.RECORDER, "output_altered", ["attestation_lost"])
+def altered_command_beside_a_loss(attacker: Attacker) -> Accused:
+    """A command is changed, and the attestation of one shortly before is dropped, to pass for it."""
+    command = attacker.message("/wheel_command")
+    dropped = attestation_of(attacker, attacker.message("/wheel_command", -5))
+    place = attestation_of(attacker, command)
+    attacker.replace(command, payload=flip(attacker.records[command].payload, -3))
+    record = attacker.records[place]
+    attacker.drop(dropped)
+    return [record]
+
+
 @attack(Who.RECORDER, "output_altered", ["input_altered"])
 def altered_plan(attacker: Attacker) -> Accused:
     """One bit of a recorded plan, which has a time stamp, is changed."""
@@ -66,7 +87,7 @@ def swapped_image_with_other_stamp(attacker: Attacker) -> Accused:
     return "/camera/image"
 
 
-@attack(Who.RECORDER, "output_altered", ["input_not_recorded", "decision_unlinked"])
+@attack(Who.RECORDER, "output_altered", ["input_altered", "input_not_recorded", "decision_unlinked"])
 def altered_header_stamp(attacker: Attacker) -> Accused:
     """The header stamp of a recorded plan is moved by some nanoseconds."""
     plan = attacker.message("/planning/reference")
@@ -93,7 +114,7 @@ def second_publisher_with_stamps(attacker: Attacker) -> Accused:
     return [attacker.repeat(plan, 25, payload=bytes(payload))]
 
 
-@attack(Who.OUTSIDER, "output_not_attested")
+@attack(Who.OUTSIDER, "output_not_attested", ["metadata_disagrees", "type_differs"])
 def second_publisher_with_another_type(attacker: Attacker) -> Accused:
     """Another node publishes on the controller's topic under another message type."""
     command = attacker.message("/wheel_command")
@@ -176,8 +197,9 @@ def topic_with_trailing_slash(attacker: Attacker) -> Accused:
     """From the middle of the run on, a stage attests commands on "/wheel_command/", a topic that nobody reads."""
     places = attacker.attestations("control")
     half = places[len(places) // 2 :]
+    last = attacker.output_of(places[len(places) // 2 - 1])
     renamed(attacker, half, "/wheel_command/")
-    return attacker.judged("/wheel_command", after=places[len(places) // 2 - 1])
+    return attacker.judged("/wheel_command", after=last)
 
 
 @attack(Who.STAGE, "output_not_attested", ["recording_edge"])
@@ -185,15 +207,12 @@ def topic_in_other_case(attacker: Attacker) -> Accused:
     """From the middle of the run on, a stage attests commands on "/Wheel_command"."""
     places = attacker.attestations("control")
     half = places[len(places) // 2 :]
+    last = attacker.output_of(places[len(places) // 2 - 1])
     renamed(attacker, half, "/Wheel_command")
-    return attacker.judged("/wheel_command", after=places[len(places) // 2 - 1])
+    return attacker.judged("/wheel_command", after=last)
 
 
-@attack(
-    Who.STAGE,
-    "output_not_attested",
-    missing="a recorded topic that the policy lists in `decisions` must be some attestation's output",
-)
+@attack(Who.STAGE, "decision_missing")
 def decision_topic_never_attested(attacker: Attacker) -> Accused:
     """A stage attests all its commands on "/wheel_command/", so that no attestation speaks of "/wheel_command"."""
     renamed(attacker, attacker.attestations("control"), "/wheel_command/")
@@ -245,7 +264,7 @@ def hidden_outputs_excuse_injection(attacker: Attacker) -> Accused:
 @attack(
     Who.OUTSIDER,
     "output_altered",
-    ["signature_invalid"],
+    ["decision_unlinked", "digest_not_checked", "signature_invalid"],
     missing="only a record that its key signed may say how a topic's messages are hashed",
 )
 def forged_record_blinds_topic(attacker: Attacker) -> Accused:

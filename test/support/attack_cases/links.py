@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from attacker import MS, Attacker
+from attacker import HOUR_NS, MS, Attacker
 
 from attack_cases.case import Accused, Who, attack
 from og_ros.audit.records import Record
@@ -34,7 +34,7 @@ def link_to_another_stage(attacker: Attacker) -> Accused:
 @attack(Who.STAGE, "input_attestation_wrong", [*STRANGE, "clock_disagrees", "output_not_recorded"])
 def link_to_another_session(attacker: Attacker) -> Accused:
     """The planner names an attestation of an earlier session, which is published again for the purpose."""
-    old = [r for r in attacker.run_of_an_hour_ago() if r.topic == "/perception/line/attestation"][40]
+    old = [r for r in attacker.other_run(-HOUR_NS) if r.topic == "/perception/line/attestation"][40]
     place = attacker.attestation("planning")
     at = attacker.records[place].received_ns - 60 * MS
     record = attacker.insert(dataclasses.replace(old, received_ns=at))
@@ -47,7 +47,7 @@ def link_to_another_session(attacker: Attacker) -> Accused:
 @attack(Who.STAGE, "robot_mixed", STRANGE)
 def input_of_another_robot(attacker: Attacker) -> Accused:
     """The controller acts on a plan that the other robot's planner made and attested."""
-    plan, record = _plan_of_the_other_robot(attacker)
+    record = _plan_of_the_other_robot(attacker)
     place = attacker.attestation("control", 4)
     odometry, reference = attacker.statement(place).inputs
     given = attacker.statement(attacker.records.index(record)).outputs[0]
@@ -58,8 +58,8 @@ def input_of_another_robot(attacker: Attacker) -> Accused:
         stamp_ns=given.stamp_ns,
         attestation=attacker.read(attacker.records.index(record)).digest,
     )
-    assert plan
-    return [attacker.lie(place, inputs=(odometry, foreign))]
+    attacker.lie(place, inputs=(odometry, foreign))
+    return "demo2"
 
 
 @attack(
@@ -82,22 +82,20 @@ def commands_of_another_robot(attacker: Attacker) -> Accused:
 @attack(
     Who.INSIDER,
     "sessions_overlap",
-    STRANGE,
+    [*STRANGE, "loss_exceeds_policy", "recording_edge"],
     missing="one stage of one robot has one session at a time",
 )
 def stage_runs_twice(attacker: Attacker) -> Accused:
     """A second copy of the controller, with its key, runs at the same time in a session of its own."""
-    start = attacker.records[attacker.attestation("control", -10)].received_ns
-    again = [r for r in attacker.runs.again.records if r.topic.startswith("/wheel_command")][:20]
-    shift = start - again[0].received_ns
-    late = [dataclasses.replace(r, received_ns=r.received_ns + shift) for r in again]
-    for record in late:
-        attacker.insert(record)
+    first = attacker.records[attacker.attestations("control")[0]]
+    other = next(r for r in attacker.runs.again.records if r.topic == first.topic)
+    again = attacker.other_run(first.received_ns - other.received_ns)
+    attacker.records += [r for r in again if r.topic.startswith("/wheel_command")]
     return "control"
 
 
-def _plan_of_the_other_robot(attacker: Attacker) -> tuple[Record, Record]:
-    """Play one plan of the other robot and its attestation into the recording; returns both."""
+def _plan_of_the_other_robot(attacker: Attacker) -> Record:
+    """Play one plan of the other robot and its attestation into the recording; returns the attestation."""
     place = attacker.attestation("control")
     at = attacker.records[place].received_ns
     stamp = attacker.statement(place).start_ns
@@ -106,4 +104,5 @@ def _plan_of_the_other_robot(attacker: Attacker) -> tuple[Record, Record]:
     index = min(robot.attestations("planning"), key=lambda i: abs(robot.statement(i).start_ns - stamp))
     plan = dataclasses.replace(robot.records[robot.output_of(index)], received_ns=at - 20 * MS)
     record = dataclasses.replace(robot.records[index], received_ns=at - 19 * MS)
-    return attacker.insert(plan), attacker.insert(record)
+    attacker.insert(plan)
+    return attacker.insert(record)

@@ -16,7 +16,7 @@ def truncated_file(attacker: Attacker) -> Accused:
     file = next((attacker.directory / "bag").glob("*.mcap"))
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2])
-    return "are said to be there"
+    return "bag.mcap"
 
 
 @attack(Who.RECORDER, "input_altered", ["decision_unlinked"])
@@ -48,7 +48,7 @@ def metadata_counts_lie(attacker: Attacker) -> Accused:
     return "/wheel_command"
 
 
-@attack(Who.RECORDER, "stage_missing")
+@attack(Who.RECORDER, "stage_missing", ["decision_missing"])
 def attestations_under_another_type(attacker: Attacker) -> Accused:
     """The controller's attestation topic is labelled as text, so that no reader takes it for attestations."""
     for place in attacker.attestations("control"):

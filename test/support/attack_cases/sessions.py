@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from attacker import MS, Attacker
+from attacker import HOUR_NS, MS, Attacker
 
 from attack_cases.case import Accused, Who, attack
 from attack_cases.links import STRANGE
@@ -90,10 +90,10 @@ def stops_attesting(attacker: Attacker) -> Accused:
     """From the middle of the run on, a stage publishes commands and no attestations."""
     start = attacker.records[attacker.attestation("control")].received_ns
     attacker.cut(lambda r: not (r.topic == "/wheel_command/attestation" and r.received_ns > start))
-    return attacker.judged("/wheel_command", after=attacker.attestations("control")[-1])
+    return attacker.judged("/wheel_command", after=attacker.output_of(attacker.attestations("control")[-1]))
 
 
-@attack(Who.RECORDER, "no_attestations", ["stage_missing"])
+@attack(Who.RECORDER, "no_attestations", ["decision_missing", "stage_missing"])
 def stripped_attestations(attacker: Attacker) -> Accused:
     """All attestations are taken out of the recording."""
     attacker.cut(lambda r: not r.topic.endswith("/attestation"))
@@ -126,7 +126,7 @@ def sequence_jump(attacker: Attacker) -> Accused:
 @attack(
     Who.OUTSIDER,
     "output_not_attested",
-    ["decision_unlinked", "signature_invalid"],
+    ["decision_unlinked", "output_not_recorded", "signature_invalid"],
     missing="a record whose signature does not hold takes no part in the join: it neither excuses nor accuses",
 )
 def forged_jump_excuses_nothing(attacker: Attacker) -> Accused:
@@ -141,7 +141,7 @@ def forged_jump_excuses_nothing(attacker: Attacker) -> Accused:
 @attack(Who.OUTSIDER, "clock_disagrees", STRANGE)
 def replay_of_an_earlier_session(attacker: Attacker) -> Accused:
     """Three commands of an hour ago, with their valid attestations, are published again."""
-    past = attacker.run_of_an_hour_ago()
+    past = attacker.other_run(-HOUR_NS)
     commands = [r for r in past if r.topic == "/wheel_command"][70:73]
     records = [r for r in past if r.topic == "/wheel_command/attestation"][70:73]
     at = attacker.records[attacker.message("/wheel_command")].received_ns

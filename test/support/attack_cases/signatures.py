@@ -18,7 +18,7 @@ def forged_duration(attacker: Attacker) -> Accused:
     return [attacker.forge(attacker.attestation("control"), duration_ns=1)]
 
 
-@attack(Who.OUTSIDER, "signature_invalid", [*UNREAD, "output_altered"])
+@attack(Who.OUTSIDER, "signature_invalid", [*UNREAD, "output_altered", "output_not_recorded"])
 def forged_output_digest(attacker: Attacker) -> Accused:
     """The record is made to name other output bytes than were signed."""
     place = attacker.attestation("control")
@@ -83,7 +83,7 @@ def ed25519_signature_for_a_p256_key(attacker: Attacker) -> Accused:
 
 @attack(Who.OUTSIDER, "signature_invalid", UNREAD)
 def signature_over_another_context(attacker: Attacker) -> Accused:
-    """The stage's key did sign this payload, but bare and not as a COSE statement: a signature made for other ends."""
+    """The stage's key did sign this statement, but in another context than COSE's: a signature made for other ends."""
     place = attacker.attestation("planning")
     statement = attacker.statement(place)
     body = attacker.read(place).signed_bytes
