@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
-  $(wildcard config launch msg cmake/* config/* launch/* msg/*.msg)
+  $(wildcard config launch msg srv cmake/* config/* launch/* msg/*.msg srv/*.srv)
 
 .PHONY: setup demo test lint bench launch-deps web-deps clean
 
@@ -50,4 +50,4 @@ web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 
 clean:
-	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/*.so .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/srv og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

@@ -102,13 +102,15 @@ class BuildMessages(Command):
         return [os.path.relpath(folder / name) for name in EXECUTABLES]
 
     def merge_python(self, source):
-        """Copies og_ros.msg and its extensions into the package; the extensions get the suffix of this Python's ABI."""
+        """Copies og_ros.msg, og_ros.srv and their extensions; those get the suffix of this Python's ABI."""
         target = ROOT / NAME if self.inplace or self.editable_mode else Path(self.build_lib) / NAME
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
-        copies = {path: target / "msg" / path.name for path in source.glob("msg/*.py")}
+        made = [*source.glob("msg/*.py"), *source.glob("srv/*.py")]
+        copies = {path: target / path.parent.name / path.name for path in made}
         for path in source.glob("*.so"):
             copies[path] = target / (path.name.partition(".")[0] + suffix)
-        for stale in {*target.glob("msg/*.py"), *target.glob(f"{NAME}_s__*{suffix}")} - set(copies.values()):
+        old = {*target.glob("msg/*.py"), *target.glob("srv/*.py"), *target.glob(f"{NAME}_s__*{suffix}")}
+        for stale in old - set(copies.values()):
             stale.unlink()
         for path, copy in copies.items():
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,7 @@ class BuildMessages(Command):
                 partial.replace(copy)
 
     def get_source_files(self):
-        return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("msg/*.msg"))
+        return sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")])
 
     def get_outputs(self):
         return []
@@ -189,6 +191,7 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/og_ros"]),
         (f"share/{NAME}", ["package.xml"]),
         *data_folder("msg"),
+        *data_folder("srv"),
         *data_folder("launch"),
         *data_folder("config"),
     ],

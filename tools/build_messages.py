@@ -1,4 +1,4 @@
-"""Builds the ROS interfaces in msg/ with CMake, for setup.py: finds a ROS environment, and builds once per environment.
+"""Builds the ROS interfaces in msg/ and srv/ with CMake, for setup.py: finds a ROS environment, and builds once per environment.
 
 The result is an install tree as ament knows it (lib, include, share). Its key is everything it was made from, so that a
 changed .msg file builds anew and an unchanged one costs nothing.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GENERATORS = "share/rosidl_default_generators/cmake/rosidl_default_generatorsConfig.cmake"
-INPUTS = ("CMakeLists.txt", "package.xml", "cmake/*.cmake", "msg/*.msg")
+INPUTS = ("CMakeLists.txt", "package.xml", "cmake/*.cmake", "msg/*.msg", "srv/*.srv")
 STAMP = "og_ros_inputs.sha256"
 
 

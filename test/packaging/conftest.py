@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # All that a build may read.
 SOURCES = (
     *("CMakeLists.txt", "LICENSE", "README.md", "package.xml", "pyproject.toml", "setup.py"),
-    *("cmake", "config", "launch", "msg", "og_ros", "resource", "tools"),
+    *("cmake", "config", "launch", "msg", "og_ros", "resource", "srv", "tools"),
 )
 FOREIGN = ("AMENT_", "CMAKE_", "COLCON", "LD_LIBRARY_PATH", "OG_ROS_", "PYTHON", "ROS_", "VIRTUAL_ENV", "_ROS_WHEELS")
 
@@ -94,6 +94,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         elif (ROOT / name).is_file():
             shutil.copy2(ROOT / name, folder / name)
     shutil.rmtree(folder / "og_ros" / "msg", ignore_errors=True)
+    shutil.rmtree(folder / "og_ros" / "srv", ignore_errors=True)
     return folder
 
 
