@@ -30,6 +30,11 @@ def read(data: bytes) -> Item:
     return item
 
 
+def end_of(data: bytes, at: int) -> int:
+    """Return where the item that begins at an offset ends; raises AttestationError as `read` does."""
+    return _item(data, at, 0)[1]
+
+
 def _item(data: bytes, at: int, depth: int) -> tuple[Item, int]:
     if depth > _MAX_DEPTH:
         raise AttestationError(f"malformed CBOR: nested deeper than {_MAX_DEPTH}")

@@ -64,6 +64,21 @@ def decode(data: bytes) -> Attestation:
     return attestation
 
 
+def split(data: bytes) -> list[bytes]:
+    """Split a CBOR sequence (RFC 8742) of COSE_Sign1 objects; raises AttestationError where it is none.
+
+    The objects are not read yet: `decode` checks each.
+    """
+    found, at = [], 0
+    while at < len(data):
+        if data[at : at + 1] != _TAG_HEAD:
+            raise AttestationError("not a sequence of COSE_Sign1 objects: tag 18 is missing")
+        end = cbor_reader.end_of(data, at + 1)
+        found.append(data[at:end])
+        at = end
+    return found
+
+
 def sign(statement: Statement, signer: Signer) -> Attestation:
     """Sign a statement; raises AttestationError when it names another key or algorithm than the signer's."""
     if statement.key_id != signer.key_id or statement.algorithm != signer.algorithm:

@@ -82,7 +82,8 @@ class Auditor:
     arrive, and forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
     once; in a recording a message waits until a later attestation shows whether its own was lost. `reexecuted` maps the
     digests of attestations that were run again to whether their outputs were reproduced, `disclosures` reveal messages
-    that stages committed to. `observers` are told of every
+    that stages committed to. With `catch_up` somebody asks
+    the stages for what is missing, gives it to `recover`, and reports what nobody has. `observers` are told of every
     attestation that was checked, every inference and decision that was judged, and every finding.
     """
 
@@ -95,6 +96,7 @@ class Auditor:
         live: bool = False,
         horizon_ns: int | None = None,
         log: LogCheck | None = None,
+        catch_up: bool = False,
         reexecuted: Mapping[bytes, bool] | None = None,
         disclosures: Disclosures | None = None,
         observers: Sequence[Observer] = (),
@@ -104,7 +106,8 @@ class Auditor:
         self.findings = FindingLog()
         self.tally = Tally()
         self.levels = LevelTally()
-        self.sessions = SessionChecker()
+        self.sessions = SessionChecker(catch_up)
+        self._catch_up = catch_up
         self.stages: dict[str, Statement] = {}
         # A live log is still being written, so what it has is not judged yet.
         self.judge = Judge(_without(self.policy, "settlement") if live else self.policy, registry)
@@ -125,6 +128,8 @@ class Auditor:
         self._digests: set[bytes] = set()
         self._digests_in_order: deque[bytes] = deque()
         self._pending: deque[Inference] = deque()
+        # What came from a journal or the own log, and may still arrive by its topic: that is no replay.
+        self._ahead: dict[bytes, None] = {}
         self._observers = tuple(observers)
         self._report_all(self.judge.trust())
         if log is not None:
@@ -160,8 +165,9 @@ class Auditor:
     def finish(self) -> None:
         """Judge everything that is left: nothing more will arrive."""
         self._settle(2**63, final=True)
-        for chain in self.sessions.sessions.values():
-            self._report_all(_gaps(chain))
+        if not self._catch_up:  # else whoever asks the stages reports what nobody has
+            for chain in self.sessions.sessions.values():
+                self._report_all(_gaps(chain))
         if self._log is not None:
             self._report_all(self._log.finish(self.sessions))
 
@@ -171,9 +177,43 @@ class Auditor:
         for observer in self._observers:
             observer.finding(finding)
 
-    def _take_attestation(self, checked: Checked) -> None:
+    def recover(self, attestation: Attestation, before_ns: int, since_ns: int) -> bool:
+        """Take an attestation that its stage served later; returns whether it was missing and is signed.
+
+        It counts as received when it was signed, `before_ns` at the latest. One that was signed before `since_ns`, when
+        nobody listened to the data, is checked and logged, and not joined.
+        """
+        statement = attestation.statement
+        chain = self.sessions.find(statement)
+        known = chain is not None and chain.has(statement.sequence)
+        if known and chain is not None and chain.digests.get(statement.sequence) in (None, attestation.digest):
+            return False
+        filled = Inference(attestation, "", min(statement.signed_at_ns, before_ns))
+        checked = self._examiner.checked(filled)
+        if filled.signed is False:
+            return False
+        self._expect(attestation.digest)
+        self._take_attestation(checked, joined=statement.signed_at_ns >= since_ns)
+        return True
+
+    def recall(self, attestation: Attestation) -> None:
+        """Know an attestation again that was accepted before a restart: its session goes on from there."""
+        statement = attestation.statement
+        self._expect(attestation.digest)
+        for _ in self.sessions.add(Inference(attestation, "", statement.signed_at_ns, signed=True)):
+            pass  # it was found and reported when the attestation was accepted
+
+    def _expect(self, digest: bytes) -> None:
+        self._ahead[digest] = None
+        if len(self._ahead) > _REMEMBERED:
+            del self._ahead[next(iter(self._ahead))]
+
+    def _take_attestation(self, checked: Checked, joined: bool = True) -> None:
         inference = checked.inference
         statement = inference.attestation.statement
+        if inference.topic and inference.attestation.digest in self._ahead:
+            del self._ahead[inference.attestation.digest]
+            return
         self.tally.attestations += 1
         if self._is_duplicate(inference):
             self.report(
@@ -207,9 +247,10 @@ class Auditor:
             )
         self.stages[statement.stage] = statement
         self.joiner.announce(statement)
-        chain = self.sessions.find(statement)
-        self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
-        self._pending.append(inference)
+        if joined:
+            chain = self.sessions.find(statement)
+            self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
+            self._pending.append(inference)
         for observer in self._observers:
             observer.inference(inference)
 

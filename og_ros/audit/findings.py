@@ -59,6 +59,8 @@ KINDS: Final[dict[str, Kind]] = {
     "attestation_replayed": Kind(_V, "The same attestation appears more than once."),
     "attestation_reordered": Kind(_V, "An attestation arrived after a later one of its session."),
     "attestation_lost": Kind(_W, "Attestations are missing that the session's sequence shows were signed."),
+    "attestation_recovered": Kind(_I, "Attestations were dropped on their way; the stage had them in its journal."),
+    "attestation_withheld": Kind(_V, "A stage does not give attestations that it signed and states that it keeps."),
     "clock_disagrees": Kind(_V, "The signing time is far from the time at which the record arrived."),
     "sessions_overlap": Kind(_V, "One stage of one robot signs in two sessions at once."),
     "clock_went_back": Kind(_V, "A session's monotonic clock runs backwards."),

@@ -44,6 +44,8 @@ class Joiner:
         self._lost, self._recorded = lost, recorded
         self._skew_ns, self._patient = clock_skew_ns, patient
         self._explained: Counter[str] = Counter()
+        # Messages that a missing attestation explained, by name: it may still be recovered.
+        self._explained_as: Counter[Key] = Counter()
         self._edges: Counter[str] = Counter()
         self._early: Counter[str] = Counter()
         self._attested: dict[str, AttestedTopic] = {}
@@ -124,7 +126,9 @@ class Joiner:
             self._memory.add_output(key, inference)
             output = Output(inference, index)
             waiting = self._unmatched.get(key)
-            if waiting:
+            if not inference.topic and self._explained_as[key]:
+                self._was_explained(key, output)
+            elif waiting:
                 # The newest: where outputs repeat to the byte, an older one lacks an attestation of its own.
                 self._match(waiting[-1], output)
             else:
@@ -173,6 +177,14 @@ class Joiner:
                 for name in message.names:
                     attested.seen.pop(name, None)
 
+    def _was_explained(self, key: Key, output: Output) -> None:
+        """Hold a recovered attestation against its message, which it explained by being missing."""
+        self._explained_as[key] -= 1
+        self._explained[key[0]] -= 1
+        self.tallies[key[0]].missing -= 1
+        output.seen = True
+        output.inference.outputs_seen[output.index] = True
+
     def _match(self, message: Message, output: Output) -> None:
         message.attested = output.seen = True
         output.inference.outputs_seen[output.index] = True
@@ -210,6 +222,9 @@ class Joiner:
         elif self._lost(message.topic) > self._explained[message.topic]:
             self._explained[message.topic] += 1
             self.tallies[message.topic].missing += 1
+            self._explained_as[message.topic, message.names[0]] += 1
+            if len(self._explained_as) > _MAX_WAITING:
+                del self._explained_as[next(iter(self._explained_as))]
         elif attested.hidden:
             attested.hidden -= 1  # one of the outputs whose digest cannot be compared
         elif attested.at_edge(message.received_ns, self.end_ns):

@@ -85,8 +85,10 @@ class SessionChecker:
     A session is known by its key and its random id, so that a stranger cannot spoil another's session by its id.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, catch_up: bool = False) -> None:
+        """With `catch_up` a session's start may still be asked for, so that a late one is no finding yet."""
         self.sessions: dict[SessionKey, SessionChain] = {}
+        self._catch_up = catch_up
 
     def find(self, statement: Statement) -> SessionChain | None:
         """Return what has been seen of a statement's session."""
@@ -106,16 +108,21 @@ class SessionChecker:
         if chain is None:
             key = (statement.key_id, statement.session)
             chain = self.sessions[key] = SessionChain(inference, inference)
-            if statement.sequence > 0:
-                yield inference.finding(
-                    "session_joined_late",
-                    f"stage {statement.stage}: the first attestation of the session that was recorded has sequence "
-                    f"{statement.sequence}; the ones before it cannot be checked",
-                )
+            if statement.sequence > 0 and not self._catch_up:
+                yield joined_late(inference)
         else:
             yield from _continuity(chain, inference)
         yield from _neighbours(chain, inference)
         chain.take(inference)
+
+
+def joined_late(first: Inference) -> Finding:
+    """Return what there is to say of a session whose first known attestation is not its first."""
+    return first.finding(
+        "session_joined_late",
+        f"stage {first.stage}: the first attestation of the session that was recorded has sequence {first.sequence}; "
+        "the ones before it cannot be checked",
+    )
 
 
 def _continuity(chain: SessionChain, inference: Inference) -> Iterator[Finding]:
@@ -136,7 +143,7 @@ def _continuity(chain: SessionChain, inference: Inference) -> Iterator[Finding]:
     newest = chain.newest
     if statement.sequence < newest.sequence:
         if not inference.topic:
-            return  # taken from the log to fill a gap of the recording
+            return  # taken from the log or a stage's journal to fill a gap
         yield inference.finding(
             "attestation_reordered",
             f"stage {statement.stage}: sequence {statement.sequence} arrived after {newest.sequence}",
