@@ -162,7 +162,7 @@ class CatchUp:
         now: float,
         chains: Mapping[SessionKey, SessionChain],
     ) -> None:
-        """Conclude what an answer means; `given`: the sequence numbers of what is signed in it, and which of it is new."""
+        """Conclude what an answer means; `given`: which signed ones it held, and whether each is new."""
         if request.session == NO_SESSION:
             return
         wanted = self._wanted.setdefault(request.session, _Wanted(now, now))

@@ -17,6 +17,7 @@ from og_ros.attest.digest import covered_size
 from og_ros.attest.side_file import SideRecord
 from og_ros.attest.statement import NO_DIGEST, Attestation
 from og_ros.errors import AttestationError
+from og_ros.log.journal import Journal
 
 # Below this size, handing a message to the hashing thread costs more than hashing it.
 HASH_BESIDE_BYTES: Final = 16_384
@@ -96,16 +97,18 @@ class AttestationPublisher:
         report: Callable[[str, Exception], None],
         capacity: int,
         disclosing: Disclosing | None = None,
+        journal: Journal | None = None,
     ) -> None:
         """`publish` gets serialised attestations; `report` gets a kind of failure and the error. Both on the thread.
 
-        Without `disclosing` no message can be committed to.
+        Without `disclosing` no message can be committed to. Each attestation is in `journal` before it is published.
         """
         self.session = session
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self.published = 0
         self._publish, self._report = publish, report
         self._disclosing = disclosing
+        self._journal = journal
         self._queue: queue.Queue[Inference | None] = queue.Queue(maxsize=capacity)
         self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
         self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
@@ -168,6 +171,8 @@ class AttestationPublisher:
             start_monotonic_ns=inference.start_monotonic_ns,
             duration_ns=inference.duration_ns,
         )
+        if self._journal is not None:
+            self._journal.append(attestation.statement.sequence, attestation.cose)
         self._publish(encode_attestation(attestation))
         self.published += 1
         if self._disclosing is not None and self._disclosing.keep is not None:

@@ -44,9 +44,11 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
 from og_ros.errors import AttestationError, ConfigError, ModelError
+from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
 from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
+from og_ros.nodes.journal_service import serve
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
@@ -116,6 +118,9 @@ class Attestor:
         disclosure_directory: str | Path | None = None,
         disclosure_recipients: Sequence[str | Path] = (),
         disclosure_limit_mb: int = 1024,
+        journal: str | Path | None = None,
+        journal_limit_mb: int = 64,
+        journal_days: float = 7.0,
     ) -> None:
         """Begin a session.
 
@@ -134,8 +139,9 @@ class Attestor:
             disclosure: topics that attestations are not to name by their digest, such as {"/image": COMMITTED}.
             disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
                 og_ros.stages.pipeline.StageConfig.
+            journal, journal_limit_mb, journal_days: as for a stage, see there.
 
-        Raises KeyFileError, ModelError, RegistryError, DisclosureError or ConfigError.
+        Raises KeyFileError, ModelError, RegistryError, DisclosureError, LogError or ConfigError.
         """
         if (model is None) == (model_digest is None):
             raise ConfigError("Attestor needs either model (a file) or model_digest (32 bytes)")
@@ -181,8 +187,17 @@ class Attestor:
             recipients=[Path(path) for path in disclosure_recipients],
             limit_mb=disclosure_limit_mb,
         )
+        self._journal = Journal(
+            Path(journal) if journal is not None else None,
+            stage,
+            session.id,
+            limit_bytes=journal_limit_mb * 10**6,
+            age_s=journal_days * 86_400,
+            report=self.faults.report,
+        )
+        self._service = serve(node, self._journal)
         self._attestations = AttestationPublisher(
-            session, self._send, self.faults.report, queue, self._disclosure.rules
+            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal
         )
         self._remembered: dict[str, deque[tuple[Any, Message]]] = {}
         self._lock = threading.Lock()
@@ -264,6 +279,7 @@ class Attestor:
     def close(self) -> None:
         """Publish every attestation that is due, and end the session; waits shortly until subscribers have them."""
         self._attestations.close()
+        self._journal.close()
         self._disclosure.close()
         if self._publisher is not None and self._node.context.ok():
             wait_until_heard([self._publisher])

@@ -34,6 +34,7 @@ from og_ros.audit.records import Inference, Message, Record
 from og_ros.errors import ConfigError, LogError, OgError
 from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
+from og_ros.nodes.catching_up import CatchingUp
 from og_ros.nodes.process import run_node
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, matching_qos, message_class
 from og_ros.registry import Registry
@@ -93,6 +94,7 @@ class AuditorNode(Node):
             "attestations", [""], _describe("attestation topics to hear from the start; others once they appear")
         )
         self.declare_parameter("check_data", True, _describe("hash the messages that attestations name"))
+        self.declare_parameter("catch_up", True, _describe("ask stages' journals for attestations that did not arrive"))
         self.declare_parameter("status_period", 0.5, _describe("seconds between two ChainStatus"))
         self.declare_parameter("horizon", 2.0, _describe("seconds that a record's counterpart may take to arrive"))
         self.declare_parameter("checkpoint_period", 2.0, _describe("seconds between two checkpoints of the log"))
@@ -111,8 +113,13 @@ class AuditorNode(Node):
             self._policy,
             recorded=lambda topic: topic in self._data,
             live=True,
+            catch_up=bool(self.get_parameter("catch_up").value),
             horizon_ns=horizon_ns,
             observers=[_Watch(self)],
+        )
+        catch_up = bool(self.get_parameter("catch_up").value)
+        self._catching_up = (
+            CatchingUp(self, self._auditor, log_all=self._ledger_directory is not None) if catch_up else None
         )
         self._attestations: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
@@ -143,6 +150,8 @@ class AuditorNode(Node):
         period = self._number("status_period", 0.05, 60.0)
         self._discovery = self.create_timer(0.25, self._discover, clock=steady)
         self._status_timer = self.create_timer(period, self._publish_status, clock=steady)
+        if self._catching_up is not None:
+            self.create_timer(0.05, self._catching_up.send, clock=steady)
         for topic in self._topics("attestations"):
             self._listen(topic)
         self._discover()
@@ -162,6 +171,8 @@ class AuditorNode(Node):
     # Callbacks of the executor: hash, queue, nothing else.
 
     def _discover(self) -> None:
+        if self._catching_up is not None:
+            self._catching_up.discover()
         for topic, types in self.get_topic_names_and_types():
             if ATTESTATION_TYPE in types:
                 self._listen(topic)
@@ -223,6 +234,8 @@ class AuditorNode(Node):
             if self._ledger_directory:
                 ledger = self._open_ledger(self._ledger_directory)
                 self._log_size, self._log_root = ledger.size, ledger.root()
+                if self._catching_up is not None:
+                    self._catching_up.resume(ledger)
         except OgError as error:
             started.put(error)
             return
@@ -234,12 +247,16 @@ class AuditorNode(Node):
             running = self._take_batch()
             now_ns = time.time_ns()
             self._auditor.advance(now_ns)
+            if self._catching_up is not None:
+                self._catching_up.work()
             if ledger is not None:
                 self._append(ledger)
                 if time.monotonic() - checkpoint_at >= period or not running:
                     checkpoint_at = time.monotonic()
                     self._checkpoint(ledger)
         self._auditor.finish()
+        if self._catching_up is not None:
+            self._catching_up.finish()
         if ledger is not None:
             ledger.close()
 

@@ -52,6 +52,7 @@ class AuditorSection:
     topics: tuple[str, ...] | None = None
     attestations: tuple[str, ...] | None = None
     check_data: bool | None = None
+    catch_up: bool | None = None
     status_period: float | None = None
     horizon: float | None = None
     checkpoint_period: float | None = None

@@ -16,10 +16,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
 from og_ros.errors import ConfigError, OgError
+from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
 from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
+from og_ros.nodes.journal_service import serve
 from og_ros.nodes.process import run_node
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, wait_until_heard
 from og_ros.registry import Registry
@@ -56,6 +58,9 @@ _DESCRIPTIONS: Final = {
     "disclosure_directory": "where sealed side files go, with what was committed to",
     "disclosure_recipients": "PEM files of the public keys (P-256) of those who can open the side files",
     "disclosure_limit_mb": "size of all side files of this stage together, MB; the oldest make room",
+    "journal": "directory of the stage's journal, from which it serves attestations that somebody missed; empty: memory",
+    "journal_limit_mb": "size of the journal, MB; the oldest attestations make room",
+    "journal_days": "age at which attestations leave the journal, days",
     "disclosure": "how attestations name these messages: clear (digest), committed (salted digest) or absent",
     "topic": "topic of this input or output",
     "type": "message type, such as sensor_msgs/msg/Image",
@@ -77,6 +82,8 @@ class _Work:
     signer: SoftwareSigner
     attestations: AttestationPublisher
     disclosure: SessionDisclosure
+    journal: Journal
+    journal_service: Any
     publishers: list[Any]
     attestation_publisher: Any
     subscriptions: list[Any]
@@ -210,6 +217,14 @@ class Stage(LifecycleNode):
             recipients=config.disclosure_recipients,
             limit_mb=config.disclosure_limit_mb,
         )
+        journal = Journal(
+            config.journal,
+            config.stage,
+            session.id,
+            limit_bytes=config.journal_limit_mb * 10**6,
+            age_s=config.journal_days * 86_400,
+            report=self.faults.report,
+        )
         outputs = [
             self.create_publisher(kind, port.topic, _qos(port.qos))
             for kind, port in zip(output_types, config.outputs.values(), strict=True)
@@ -222,9 +237,11 @@ class Stage(LifecycleNode):
             inference=inference,
             signer=signer,
             attestations=AttestationPublisher(
-                session, publisher.publish, self.faults.report, config.queue, disclosure.rules
+                session, publisher.publish, self.faults.report, config.queue, disclosure.rules, journal
             ),
             disclosure=disclosure,
+            journal=journal,
+            journal_service=serve(self, journal),
             publishers=outputs,
             attestation_publisher=publisher,
             subscriptions=[],
@@ -341,6 +358,8 @@ class Stage(LifecycleNode):
         for subscription in work.subscriptions:
             self.destroy_subscription(subscription)
         work.attestations.close()
+        self.destroy_service(work.journal_service)
+        work.journal.close()
         kept = work.disclosure.close()
         publishers = [*work.publishers, work.attestation_publisher]
         wait_until_heard(publishers)

@@ -125,6 +125,10 @@ class StageConfig:
         disclosure_directory: where sealed side files go, with what was committed to; none: nothing can be revealed.
         disclosure_recipients: PEM files of the public keys (P-256) of those who can open the side files.
         disclosure_limit_mb: all side files of this stage together; the oldest make room.
+        journal: directory of the journal, from which the stage serves attestations that an auditor missed, those of its
+            earlier sessions too; none: only the newest, from memory.
+        journal_limit_mb: size of the journal; the oldest attestations make room.
+        journal_days: age at which attestations leave the journal.
     """
 
     robot: str
@@ -142,6 +146,9 @@ class StageConfig:
     disclosure_directory: Path | None = None
     disclosure_recipients: tuple[Path, ...] = ()
     disclosure_limit_mb: int = 1024
+    journal: Path | None = None
+    journal_limit_mb: int = 64
+    journal_days: float = 7.0
 
     def __post_init__(self) -> None:
         for side, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -158,6 +165,10 @@ class StageConfig:
             object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
         if not 1 <= self.queue <= 1_000_000:
             raise ConfigError(f"queue is {self.queue}; it must be from 1 to 1000000")
+        if not 1 <= self.journal_limit_mb <= 1_000_000:
+            raise ConfigError(f"journal_limit_mb is {self.journal_limit_mb}; it must be from 1 to 1000000")
+        if not 0 < self.journal_days <= 36_500:
+            raise ConfigError(f"journal_days is {self.journal_days:g}; it must be above 0 and at most 36500")
         self._check_disclosure()
 
     def _check_disclosure(self) -> None:
@@ -247,6 +258,7 @@ def _absolute(stage: StageConfig, base: Path) -> StageConfig:
         model=replace(stage.model, path=base / stage.model.path),
         key=base / stage.key,
         registry=base / stage.registry if stage.registry is not None else None,
+        journal=base / stage.journal if stage.journal is not None else None,
         disclosure_key=base / stage.disclosure_key if stage.disclosure_key is not None else None,
         disclosure_directory=base / stage.disclosure_directory if stage.disclosure_directory is not None else None,
         disclosure_recipients=tuple(base / path for path in stage.disclosure_recipients),

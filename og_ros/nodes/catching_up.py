@@ -1,0 +1,128 @@
+"""An auditor's catch-up over ROS: asks the journals of stages for what is missing, and has it checked and logged."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import deque
+from typing import Any, Final
+
+from rclpy.node import Node
+
+from og_ros.attest import Attestation, cose
+from og_ros.audit.auditor import Auditor
+from og_ros.audit.catchup import CatchUp, Request
+from og_ros.errors import AttestationError, LogError
+from og_ros.log import Ledger
+from og_ros.log.merkle import leaf_hash
+from og_ros.nodes.journal_service import SERVICE, TYPE, read_answer, service_request
+from og_ros.srv import GetAttestations
+
+# So many of the log's newest leaves are read at the start, to go on from there.
+RECALLED: Final = 20_000
+
+
+class CatchingUp:
+    """Two sides: the executor's thread sends requests and takes answers, the auditor's worker decides and feeds."""
+
+    def __init__(self, node: Node, auditor: Auditor, *, log_all: bool) -> None:
+        """`log_all`: there is a log, so that sessions that ended before are asked for too."""
+        self._node, self._auditor = node, auditor
+        self._catch_up = CatchUp(earlier_sessions=log_all)
+        self._since_ns = time.time_ns()
+        self._clients: dict[str, Any] = {}
+        self._reachable: frozenset[str] = frozenset()
+        self._outbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._inbox: deque[tuple[Request, Any]] = deque()
+        self._ledger: Ledger | None = None
+
+    @property
+    def recovered(self) -> int:
+        """How many attestations came from journals."""
+        return self._catch_up.recovered
+
+    # On the executor's thread.
+
+    def discover(self) -> None:
+        """Look which nodes offer their journal."""
+        found = {
+            name[: -len(SERVICE) - 1]
+            for name, types in self._node.get_service_names_and_types()
+            if TYPE in types and name.endswith(f"/{SERVICE}")
+        }
+        for name in found - self._clients.keys():
+            self._clients[name] = self._node.create_client(GetAttestations, f"{name}/{SERVICE}")
+        self._reachable = frozenset(name for name in found if self._clients[name].service_is_ready())
+
+    def send(self) -> None:
+        """Send what the worker wants to ask."""
+        while not self._outbox.empty():
+            request = self._outbox.get()
+            client = self._clients[request.node]
+            future = client.call_async(service_request(request))
+            future.add_done_callback(lambda done, request=request: self._inbox.append((request, done)))
+            self._drop_old(client)
+
+    def _drop_old(self, client: Any) -> None:
+        """Forget requests whose answer got lost: only one is open at a node, and few late ones may still come."""
+        while len(client._pending_requests) > 8:
+            client.remove_pending_request(next(iter(client._pending_requests.values()))[0])
+
+    # On the worker's thread.
+
+    def resume(self, ledger: Ledger) -> None:
+        """Go on from what the log has."""
+        self._ledger = ledger
+        for leaf in ledger.leaves(max(0, ledger.size - RECALLED)):
+            try:
+                self._auditor.recall(cose.decode(leaf.data))
+            except AttestationError:
+                continue  # some other leaf; an audit of the log says so
+
+    def work(self) -> None:
+        """Take answers, and decide what to ask next."""
+        now = time.monotonic()
+        chains = self._auditor.sessions.sessions
+        while self._inbox:
+            request, done = self._inbox.popleft()
+            self._take(request, done, now)
+        for request in self._catch_up.requests(now, chains, self._reachable):
+            self._outbox.put(request)
+        self._report()
+
+    def finish(self) -> None:
+        """Say what is still missing."""
+        for finding in self._catch_up.finish(self._auditor.sessions.sessions):
+            self._auditor.report(finding)
+
+    def _take(self, request: Request, done: Any, now: float) -> None:
+        chains = self._auditor.sessions.sessions
+        try:
+            answer = read_answer(done.result())
+        except (AttestationError, RuntimeError) as error:
+            self._node.get_logger().warning(f"{request.node}: its journal's answer cannot be read: {error}")
+            return
+        given: dict[int, bool] = {}
+        for attestation in self._catch_up.answered(request, answer, now):
+            if self._is_logged(attestation):
+                self._auditor.recall(attestation)
+                given[attestation.statement.sequence] = False
+            else:
+                new = self._auditor.recover(attestation, time.time_ns(), self._since_ns)
+                if new or self._has(attestation):
+                    given[attestation.statement.sequence] = new
+        self._catch_up.judged(request, answer, given, now, chains)
+
+    def _is_logged(self, attestation: Attestation) -> bool:
+        try:
+            return self._ledger is not None and bool(self._ledger.find(leaf_hash(attestation.cose)))
+        except LogError:
+            return False
+
+    def _has(self, attestation: Attestation) -> bool:
+        chain = self._auditor.sessions.find(attestation.statement)
+        return chain is not None and chain.has(attestation.statement.sequence)
+
+    def _report(self) -> None:
+        for finding in self._catch_up.findings():
+            self._auditor.report(finding)
