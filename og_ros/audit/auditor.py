@@ -83,7 +83,8 @@ class Auditor:
     once; in a recording a message waits until a later attestation shows whether its own was lost. `reexecuted` maps the
     digests of attestations that were run again to whether their outputs were reproduced, `disclosures` reveal messages
     that stages committed to. With `catch_up` somebody asks
-    the stages for what is missing, gives it to `recover`, and reports what nobody has. `observers` are told of every
+    the stages for what is missing, gives it to `recover`, and reports what nobody has.
+    `clock_offset` is how far the wall clock, ns, is from the clock of the arrivals. `observers` are told of every
     attestation that was checked, every inference and decision that was judged, and every finding.
     """
 
@@ -97,6 +98,7 @@ class Auditor:
         horizon_ns: int | None = None,
         log: LogCheck | None = None,
         catch_up: bool = False,
+        clock_offset: Callable[[], int] = lambda: 0,
         reexecuted: Mapping[bytes, bool] | None = None,
         disclosures: Disclosures | None = None,
         observers: Sequence[Observer] = (),
@@ -108,6 +110,7 @@ class Auditor:
         self.levels = LevelTally()
         self.sessions = SessionChecker(catch_up)
         self._catch_up = catch_up
+        self._clock_offset = clock_offset
         self.stages: dict[str, Statement] = {}
         # A live log is still being written, so what it has is not judged yet.
         self.judge = Judge(_without(self.policy, "settlement") if live else self.policy, registry)
@@ -227,8 +230,10 @@ class Auditor:
         inference.reexecuted = self._reexecuted.get(inference.attestation.digest)
         if self._disclosures is not None:
             inference.disclosed = self._disclosures.fields_of(statement)
-        if abs(inference.received_ns - statement.signed_at_ns) > self.policy.max_clock_skew_ns:
-            apart = (inference.received_ns - statement.signed_at_ns) / 1e9
+        skew_ns = inference.received_ns + self._clock_offset() - statement.signed_at_ns
+        served = self._catch_up and not inference.topic  # by a journal: when it arrived says nothing
+        if abs(skew_ns) > self.policy.max_clock_skew_ns and not served:
+            apart = skew_ns / 1e9
             self.report(
                 inference.finding(
                     "clock_disagrees",

@@ -34,6 +34,7 @@ from og_ros.audit.records import Inference, Message, Record
 from og_ros.errors import ConfigError, LogError, OgError
 from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
+from og_ros.nodes.arrival_clock import ArrivalClock
 from og_ros.nodes.catching_up import CatchingUp
 from og_ros.nodes.process import run_node
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, matching_qos, message_class
@@ -98,6 +99,7 @@ class AuditorNode(Node):
         self.declare_parameter("status_period", 0.5, _describe("seconds between two ChainStatus"))
         self.declare_parameter("horizon", 2.0, _describe("seconds that a record's counterpart may take to arrive"))
         self.declare_parameter("checkpoint_period", 2.0, _describe("seconds between two checkpoints of the log"))
+        self.exit_code, self.finished = 0, False
         self._robot = self._text("robot")
         registry = self._path("registry")
         policy_file = self._path("policy")
@@ -108,18 +110,20 @@ class AuditorNode(Node):
         if self._ledger_directory and not self._text("log_key"):
             raise ConfigError("parameter log_key is missing: a ledger needs the key that signs its checkpoints")
         horizon_ns = int(self._number("horizon", 0.1, 600.0) * 1e9)
+        self._clock = ArrivalClock()
         self._auditor = Auditor(
             self._registry,
             self._policy,
             recorded=lambda topic: topic in self._data,
             live=True,
             catch_up=bool(self.get_parameter("catch_up").value),
+            clock_offset=self._clock.offset_ns,
             horizon_ns=horizon_ns,
             observers=[_Watch(self)],
         )
         catch_up = bool(self.get_parameter("catch_up").value)
         self._catching_up = (
-            CatchingUp(self, self._auditor, log_all=self._ledger_directory is not None) if catch_up else None
+            CatchingUp(self, self._auditor, self._clock, log_all=self._ledger_directory is not None) if catch_up else None
         )
         self._attestations: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
@@ -220,15 +224,28 @@ class AuditorNode(Node):
         )
 
     def _take_attestation(self, topic: str, raw: bytes) -> None:
-        self._queue.put(Record(topic, ATTESTATION_TYPE, raw, time.time_ns()))
+        self._queue.put(Record(topic, ATTESTATION_TYPE, raw, self._clock.now_ns()))
 
     def _take_message(self, topic: str, raw: bytes, stamped: bool) -> None:
-        record = Record(topic, "", raw, time.time_ns())
+        record = Record(topic, "", raw, self._clock.now_ns())
         self._queue.put(message_of(record, self._auditor.joiner.algorithm_of(topic), stamped))
 
     # The worker: verify, join, log.
 
     def _work(self, started: queue.Queue[BaseException | None]) -> None:
+        try:
+            self._audit(started)
+        except BaseException as error:  # out of memory, or a defect: an auditor that only looks alive would be worse
+            self.exit_code, self.finished = 1, True
+            what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+            self.get_logger().fatal(
+                f"the audit stopped ({what}); the log has {self._log_size} attestations, and a new start asks for the rest"
+            )
+            started.put(error)
+            while self._queue.get() is not None:  # no callback may wait for a queue that nobody empties
+                pass
+
+    def _audit(self, started: queue.Queue[BaseException | None]) -> None:
         ledger: Ledger | None = None
         try:
             if self._ledger_directory:
@@ -245,8 +262,7 @@ class AuditorNode(Node):
         running = True
         while running:
             running = self._take_batch()
-            now_ns = time.time_ns()
-            self._auditor.advance(now_ns)
+            self._auditor.advance(self._clock.now_ns())
             if self._catching_up is not None:
                 self._catching_up.work()
             if ledger is not None:

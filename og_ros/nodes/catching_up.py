@@ -15,6 +15,7 @@ from og_ros.audit.catchup import CatchUp, Request
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.log.merkle import leaf_hash
+from og_ros.nodes.arrival_clock import ArrivalClock
 from og_ros.nodes.journal_service import SERVICE, TYPE, read_answer, service_request
 from og_ros.srv import GetAttestations
 
@@ -25,9 +26,9 @@ RECALLED: Final = 20_000
 class CatchingUp:
     """Two sides: the executor's thread sends requests and takes answers, the auditor's worker decides and feeds."""
 
-    def __init__(self, node: Node, auditor: Auditor, *, log_all: bool) -> None:
+    def __init__(self, node: Node, auditor: Auditor, clock: ArrivalClock, *, log_all: bool) -> None:
         """`log_all`: there is a log, so that sessions that ended before are asked for too."""
-        self._node, self._auditor = node, auditor
+        self._node, self._auditor, self._clock = node, auditor, clock
         self._catch_up = CatchUp(earlier_sessions=log_all)
         self._since_ns = time.time_ns()
         self._clients: dict[str, Any] = {}
@@ -108,7 +109,7 @@ class CatchingUp:
                 self._auditor.recall(attestation)
                 given[attestation.statement.sequence] = False
             else:
-                new = self._auditor.recover(attestation, time.time_ns(), self._since_ns)
+                new = self._auditor.recover(attestation, self._clock.now_ns(), self._since_ns)
                 if new or self._has(attestation):
                     given[attestation.statement.sequence] = new
         self._catch_up.judged(request, answer, given, now, chains)

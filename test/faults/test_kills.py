@@ -1,0 +1,83 @@
+"""kill -9 of the auditor and of the stage at random instants: nothing accepted is lost, and everything is logged in the end.
+
+OG_ROS_KILLS sets how often the auditor is killed (default 8), OG_ROS_SEED the instants.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
+from fault_rig import Checkpoints, Findings, Rig, decoded, feeding
+from ros_peer import Peer, until
+
+KILLS = int(os.environ.get("OG_ROS_KILLS", "8"))
+SEED = int(os.environ.get("OG_ROS_SEED", "20261121"))
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    found = Peer()
+    yield found
+    found.close()
+
+
+@pytest.mark.timeout(60 + 10 * KILLS)
+def test_auditor_killed_at_random_instants(peer: Peer, tmp_path: Path) -> None:
+    rng = random.Random(SEED)
+    rig = Rig(tmp_path)
+    findings = Findings(peer)
+    leaves: list[bytes] = []
+    checkpoints: Checkpoints = []
+    grew = 0
+    with rig.stage(), feeding(peer, 60):
+        peer.wait_for_publishers("/y/attestation")
+        for _ in range(KILLS):
+            with rig.auditor() as auditor:
+                known = len(rig.in_log())
+                # Some die while they start or before they log anything, most while they log.
+                if rng.random() < 0.85:
+                    until(lambda known=known: len(rig.in_log()) > known, "a leaf")
+                time.sleep(rng.uniform(0.0, 0.8))
+                auditor.signal(signal.SIGKILL)
+                auditor.join()
+            before = len(leaves)
+            leaves, checkpoints = rig.check_growth(leaves, checkpoints)
+            grew += len(leaves) > before
+    assert grew > KILLS // 2
+    with rig.stage(), rig.auditor() as auditor:  # the stage's end left nothing behind: its journal has it all
+        until(lambda: rig.in_log() >= rig.signed(), "all that was signed in the log", 60)
+        assert auditor.stop() == 0
+    leaves, _ = rig.check_growth(leaves, checkpoints)
+    assert set(leaves) == rig.signed()
+    assert findings.violations() == []
+    print(f"{KILLS} kills: {len(leaves)} attestations signed and logged, {len(checkpoints)} checkpoints consistent")
+
+
+def test_stage_killed_and_restarted(peer: Peer, tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    findings = Findings(peer)
+    rng = random.Random(SEED)
+    with rig.auditor() as auditor, feeding(peer, 100):
+        for _ in range(3):
+            known = len(rig.in_log())
+            with rig.stage() as stage:
+                until(lambda known=known: len(rig.in_log()) > known, "a leaf")
+                time.sleep(rng.uniform(0.0, 0.5))
+                stage.signal(signal.SIGKILL)
+                stage.join()
+        with rig.stage():
+            until(lambda: len({a.statement.session for a in decoded(rig.in_log())}) == 4, "four sessions")
+        with rig.stage():  # nothing new: to be asked for what the others left
+            signed = rig.signed()
+            until(lambda: rig.in_log() >= signed, "all that was signed in the log")
+            assert auditor.stop() == 0
+    assert findings.violations() == []
+    assert not findings.kinds() & {"attestation_lost", "session_joined_late"}
