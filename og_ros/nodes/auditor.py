@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import statistics
@@ -299,9 +300,16 @@ class AuditorNode(Node):
 
     def _open_ledger(self, directory: Path) -> Ledger:
         key = load_private(Path(self._text("log_key")))
-        if (directory / "log.db").exists():
+        origin = self._text("log_origin") or f"og-ros/{self._robot or 'robot'}"
+        if not (directory / "log.db").exists():
+            return Ledger.create(directory, origin, key)
+        try:
             return Ledger.open(directory, key)
-        return Ledger.create(directory, self._text("log_origin") or f"og-ros/{self._robot or 'robot'}", key)
+        except LogError:
+            # A kill may have cut off its creation, which is taken up; of anything else the first error tells more.
+            with contextlib.suppress(LogError):
+                return Ledger.create(directory, origin, key)
+            raise
 
     def _append(self, ledger: Ledger) -> None:
         if not self._to_log:

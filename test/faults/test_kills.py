@@ -61,23 +61,29 @@ def test_auditor_killed_at_random_instants(peer: Peer, tmp_path: Path) -> None:
     print(f"{KILLS} kills: {len(leaves)} attestations signed and logged, {len(checkpoints)} checkpoints consistent")
 
 
+def sessions(rig: Rig) -> int:
+    return len({attestation.statement.session for attestation in decoded(rig.in_log())})
+
+
 def test_stage_killed_and_restarted(peer: Peer, tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     findings = Findings(peer)
     rng = random.Random(SEED)
     with rig.auditor() as auditor, feeding(peer, 100):
-        for _ in range(3):
-            known = len(rig.in_log())
+        for number in range(1, 4):
             with rig.stage() as stage:
-                until(lambda known=known: len(rig.in_log()) > known, "a leaf")
+                until(lambda number=number: sessions(rig) == number, "a new session")
                 time.sleep(rng.uniform(0.0, 0.5))
                 stage.signal(signal.SIGKILL)
                 stage.join()
         with rig.stage():
-            until(lambda: len({a.statement.session for a in decoded(rig.in_log())}) == 4, "four sessions")
+            until(lambda: sessions(rig) == 4, "four sessions")
         with rig.stage():  # nothing new: to be asked for what the others left
             signed = rig.signed()
             until(lambda: rig.in_log() >= signed, "all that was signed in the log")
             assert auditor.stop() == 0
-    assert findings.violations() == []
-    assert not findings.kinds() & {"attestation_lost", "session_joined_late"}
+    # An output leaves before it is signed: a kill in between leaves it without attestation, and that is said.
+    violations = findings.violations()
+    assert len(violations) <= 3
+    assert all(text.startswith("output_not_attested: ") for text in violations)
+    assert not findings.kinds() & {"attestation_lost", "attestation_withheld", "session_joined_late"}

@@ -16,6 +16,7 @@ from ros_peer import Peer, Process, node, running, until
 from tiny_onnx import adder
 
 from og_ros.attest import Algorithm, Attestation, SoftwareSigner, cose, keys
+from og_ros.errors import LogError
 from og_ros.log import Ledger
 from og_ros.log.journal import Journal
 from og_ros.log.merkle import verify_consistency
@@ -97,8 +98,11 @@ class Rig:
         directory = ledger or self.ledger
         if not (directory / "log.db").exists():
             return set()
-        with Ledger.open(directory) as log:
-            return {leaf.data for leaf in log.leaves()}
+        try:
+            with Ledger.open(directory) as log:
+                return {leaf.data for leaf in log.leaves()}
+        except LogError:
+            return set()  # its creation is under way, or its writer has just left
 
     def check_growth(self, before: list[bytes], checkpoints: Checkpoints) -> tuple[list[bytes], Checkpoints]:
         """Check that the log extends what it was: its leaves, and every checkpoint, by consistency proof."""
