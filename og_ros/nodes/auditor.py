@@ -112,6 +112,7 @@ class AuditorNode(Node):
             raise ConfigError("parameter log_key is missing: a ledger needs the key that signs its checkpoints")
         horizon_ns = int(self._number("horizon", 0.1, 600.0) * 1e9)
         self._clock = ArrivalClock()
+        self._fed_ns = self._clock.now_ns()
         self._auditor = Auditor(
             self._registry,
             self._policy,
@@ -263,7 +264,8 @@ class AuditorNode(Node):
         running = True
         while running:
             running = self._take_batch()
-            self._auditor.advance(self._clock.now_ns())
+            # What waits in the queue has arrived too: nothing is judged without it, however slow the disk is.
+            self._auditor.advance(self._clock.now_ns() if self._queue.empty() else self._fed_ns)
             if self._catching_up is not None:
                 self._catching_up.work()
             if ledger is not None:
@@ -293,6 +295,7 @@ class AuditorNode(Node):
             return True
 
     def _feed(self, item: Message | Record) -> None:
+        self._fed_ns = item.received_ns
         if isinstance(item, Record):
             self._auditor.feed(item)
         else:

@@ -1,0 +1,53 @@
+// Preloaded into a process under test: makes its disk slow to sync, and its wall clock wrong.
+//
+// The file named by OG_FAULTS holds "SYNC_MS CLOCK_OFFSET_S"; it is read anew at each sync, and once in 50 ms for the clock.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static long sync_ms, offset_s;
+
+static int real_clock(clockid_t id, struct timespec *t) {
+  static int (*real)(clockid_t, struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+  return real(id, t);
+}
+
+static void look(void) {
+  static struct timespec last;
+  struct timespec now;
+  real_clock(CLOCK_MONOTONIC, &now);
+  if (now.tv_sec == last.tv_sec && now.tv_nsec - last.tv_nsec < 50000000) return;
+  last = now;
+  const char *path = getenv("OG_FAULTS");
+  FILE *file = path ? fopen(path, "r") : NULL;
+  if (!file) return;
+  long sync = 0, offset = 0;
+  if (fscanf(file, "%ld %ld", &sync, &offset) == 2) {
+    sync_ms = sync;
+    offset_s = offset;
+  }
+  fclose(file);
+}
+
+int clock_gettime(clockid_t id, struct timespec *t) {
+  int result = real_clock(id, t);
+  if (id == CLOCK_REALTIME) {
+    look();
+    t->tv_sec += offset_s;
+  }
+  return result;
+}
+
+static int slow(const char *name, int descriptor) {
+  int (*real)(int) = dlsym(RTLD_NEXT, name);
+  look();
+  usleep(sync_ms * 1000);
+  return real(descriptor);
+}
+
+int fsync(int descriptor) { return slow("fsync", descriptor); }
+int fdatasync(int descriptor) { return slow("fdatasync", descriptor); }
