@@ -17,8 +17,8 @@ from og_ros.audit.sessions import SessionChain, SessionKey, joined_late
 from og_ros.log.journal import KeptSession
 
 NO_SESSION: Final = bytes(SESSION_SIZE)
-# After a time-out so many are asked for at once, which a bad network brings more easily.
-SMALL: Final = 32
+# After so many time-outs in a row so many are asked for at once: a lossy network brings a small answer more easily.
+SMALLER: Final = (0, 32, 8, 1)
 Range = tuple[int, int]
 # A node's answer names at most so many sessions; more are not read.
 MAX_SESSIONS: Final = 1024
@@ -77,6 +77,7 @@ class _Node:
     present: bytes = NO_SESSION
     asked: Request | None = None
     asked_at: float = 0.0
+    timeouts: int = 0
 
 
 @dataclass
@@ -139,6 +140,8 @@ class CatchUp:
         node = self._nodes.setdefault(request.node, _Node())
         if node.asked == request:
             node.asked = None
+        if request.session != NO_SESSION:
+            node.timeouts = max(0, node.timeouts - 1)
         node.kept = {kept.session: kept for kept in answer.kept[-MAX_SESSIONS:]}
         node.keeps, node.present = answer.keeps, answer.present
         node.list_at = now + self._pace.poll
@@ -220,7 +223,7 @@ class CatchUp:
             if wanted.ask_at <= now:
                 if wanted.attempts == 0 and session in by_id:
                     wanted.heard_at_first = by_id[session].newest.sequence
-                return Request(name, session, *ranges[0], limit=0 if wanted.attempts == 0 else SMALL)
+                return Request(name, session, *ranges[0], limit=SMALLER[min(node.timeouts, len(SMALLER) - 1)])
         return self._list(name, node, now) if now >= node.list_at else None
 
     def _list(self, name: str, node: _Node, now: float) -> Request:
@@ -255,6 +258,7 @@ class CatchUp:
     def _unanswered(self, request: Request, now: float, by_id: Mapping[bytes, SessionChain]) -> None:
         node = self._nodes[request.node]
         node.asked = None
+        node.timeouts += 1
         wanted = self._wanted.get(request.session)
         if wanted is None:
             return

@@ -32,6 +32,7 @@ class CatchingUp:
         self._catch_up = CatchUp(earlier_sessions=log_all)
         self._since_ns = time.time_ns()
         self._clients: dict[str, Any] = {}
+        self._asked: dict[str, deque[Any]] = {}
         self._reachable: frozenset[str] = frozenset()
         self._outbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._inbox: deque[tuple[Request, Any]] = deque()
@@ -62,12 +63,11 @@ class CatchingUp:
             client = self._clients[request.node]
             future = client.call_async(service_request(request))
             future.add_done_callback(lambda done, request=request: self._inbox.append((request, done)))
-            self._drop_old(client)
-
-    def _drop_old(self, client: Any) -> None:
-        """Forget requests whose answer got lost: only one is open at a node, and few late ones may still come."""
-        while len(client._pending_requests) > 8:
-            client.remove_pending_request(next(iter(client._pending_requests.values()))[0])
+            # Forget those whose answer got lost: only one is open at a node, and few late ones may still come.
+            asked = self._asked.setdefault(request.node, deque())
+            asked.append(future)
+            if len(asked) > 8:
+                client.remove_pending_request(asked.popleft())
 
     # On the worker's thread.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import threading
@@ -154,7 +155,8 @@ class Recording:
             self._writer.close()
             _sync_directory(self.path)
         except Exception as error:  # rosbags and the disk; whatever it was, the recorder must hear of it
-            self._writer.abort()
+            with contextlib.suppress(Exception):  # closing a file on a full disk fails too, and must not hide the first
+                self._writer.abort()
             self.error = BagError(f"the recording {self.path} stopped: {error}; og-ros record --recover {self.path}")
 
     def _sync(self) -> None:

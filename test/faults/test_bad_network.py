@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -26,13 +27,36 @@ from og_ros.log import Ledger
 SUPPORT = Path(bad_link.__file__).parent
 
 
+# Fast DDS repairs losses in datagrams of up to 64 kB. In IP fragments those hardly ever arrive over such a link, so its
+# messages are kept below the link's MTU; docs/concepts/faults.md says how.
+PROFILE = """\
+<profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
+  <transport_descriptors>
+    <transport_descriptor>
+      <transport_id>small_udp</transport_id>
+      <type>UDPv4</type>
+      <maxMessageSize>1400</maxMessageSize>
+    </transport_descriptor>
+  </transport_descriptors>
+  <participant profile_name="lossy_link" is_default_profile="true">
+    <rtps>
+      <userTransports><transport_id>small_udp</transport_id></userTransports>
+      <useBuiltinTransports>false</useBuiltinTransports>
+    </rtps>
+  </participant>
+</profiles>
+"""
+
+
 class Child:
     def __init__(self, command: list[str]) -> None:
+        profile = Path(tempfile.gettempdir()) / f"og_ros_lossy_{os.getpid()}.xml"
+        profile.write_text(PROFILE)
         env = {
             **os.environ,
             "ROS_DOMAIN_ID": "7",
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
-            "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",  # shared memory would go around the link
+            "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),  # and shared memory would go around the link
             "PYTHONPATH": str(SUPPORT),
         }
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
