@@ -87,7 +87,7 @@ class _Wanted:
     `silent` are those of them that nobody answered for, to be asked for again when their node speaks.
     """
 
-    since: float
+    since: float | None
     ask_at: float
     attempts: int = 0
     heard_at_first: int = -1
@@ -252,7 +252,7 @@ class CatchUp:
         if wanted is not None and not wanted.given_up:
             del self._wanted[session]
         elif wanted is not None:  # the next gap is a matter of its own
-            wanted.since = wanted.ask_at = 0.0
+            wanted.since, wanted.ask_at = None, 0.0
             wanted.attempts = 0
 
     def _unanswered(self, request: Request, now: float, by_id: Mapping[bytes, SessionChain]) -> None:
@@ -284,7 +284,7 @@ class CatchUp:
             if not ranges:
                 continue
             wanted = self._wanted.setdefault(session, _Wanted(now, now + self._pace.patience))
-            wanted.since = wanted.since or now
+            wanted.since = now if wanted.since is None else wanted.since
             if now - wanted.since >= self._pace.gone:
                 for first, last in ranges:
                     self._silent(wanted, chain, None, first, last, "its stage is gone, or has no journal")

@@ -123,10 +123,10 @@ class AuditorNode(Node):
             horizon_ns=horizon_ns,
             observers=[_Watch(self)],
         )
-        catch_up = bool(self.get_parameter("catch_up").value)
-        self._catching_up = (
-            CatchingUp(self, self._auditor, self._clock, log_all=self._ledger_directory is not None) if catch_up else None
-        )
+        self._catching_up: CatchingUp | None = None
+        if self.get_parameter("catch_up").value:
+            log_all = self._ledger_directory is not None
+            self._catching_up = CatchingUp(self, self._auditor, self._clock, log_all=log_all)
         self._attestations: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
         self._unusable: set[str] = set()
@@ -241,7 +241,7 @@ class AuditorNode(Node):
             self.exit_code, self.finished = 1, True
             what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
             self.get_logger().fatal(
-                f"the audit stopped ({what}); the log has {self._log_size} attestations, and a new start asks for the rest"
+                f"the audit stopped ({what}); the log has {self._log_size} attestations, a new start asks for the rest"
             )
             started.put(error)
             while self._queue.get() is not None:  # no callback may wait for a queue that nobody empties

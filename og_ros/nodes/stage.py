@@ -58,7 +58,7 @@ _DESCRIPTIONS: Final = {
     "disclosure_directory": "where sealed side files go, with what was committed to",
     "disclosure_recipients": "PEM files of the public keys (P-256) of those who can open the side files",
     "disclosure_limit_mb": "size of all side files of this stage together, MB; the oldest make room",
-    "journal": "directory of the stage's journal, from which it serves attestations that somebody missed; empty: memory",
+    "journal": "directory of the journal, from which it serves attestations that somebody missed; empty: memory",
     "journal_limit_mb": "size of the journal, MB; the oldest attestations make room",
     "journal_days": "age at which attestations leave the journal, days",
     "disclosure": "how attestations name these messages: clear (digest), committed (salted digest) or absent",

@@ -17,12 +17,12 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import bad_link
-from fault_rig import ARRAY, TOPIC, Rig, decoded
+from fault_rig import ARRAY, TOPIC, Rig
 from ros_peer import node, until
 
+from og_ros.audit.policy import load_policy
 from og_ros.audit.run import audit_bag
 from og_ros.registry import Registry
-from og_ros.log import Ledger
 
 SUPPORT = Path(bad_link.__file__).parent
 
@@ -46,6 +46,7 @@ PROFILE = """\
   </participant>
 </profiles>
 """
+POLICY = "version: 1\nname: lossy_link\nmax_clock_skew_s: 60\n"
 
 
 class Child:
@@ -89,6 +90,9 @@ def child(command: list[str]) -> Iterator[Child]:
 @pytest.mark.timeout(240)
 def test_loss_and_delay_between_robot_and_auditor(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
+    # Records come up to some twenty seconds late over such a link, and the auditor is told to bear with that.
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
     topics = [f"/x:{ARRAY}", f"/y:{ARRAY}", f"{TOPIC}:og_ros/msg/Attestation"]
     recorder = node("og_ros.nodes.recorder", "recorder", output=tmp_path / "bag", topics=str(topics).replace(" ", ""))
     stage = node("og_ros.nodes.stage", "adding", pipeline=rig.pipeline)
@@ -100,7 +104,7 @@ def test_loss_and_delay_between_robot_and_auditor(tmp_path: Path) -> None:
 
         with (
             child(at(1, recorder)) as record,
-            child(at(1, rig.auditor_arguments(horizon=6.0))) as audit,
+            child(at(1, rig.auditor_arguments(horizon=30.0, policy=policy))) as audit,
             child(at(0, stage)) as robot,
             child(at(0, feeder)) as feed,
         ):
@@ -116,9 +120,8 @@ def test_loss_and_delay_between_robot_and_auditor(tmp_path: Path) -> None:
     assert link.lost > 100
     assert set(rig.logged()) == signed
     assert "violat" not in said
-    with Ledger.open(rig.ledger) as ledger:
-        report = audit_bag(tmp_path / "bag", Registry.open(tmp_path / "registry"), ledger)
-    counts = report.as_json()["finding_counts"] if "finding_counts" in report.as_json() else {}
-    violations = [f for f in report.findings if f.severity == 2]
-    assert not violations, violations
-    print({f.kind for f in report.findings}, counts, len(decoded(signed)))
+    report = audit_bag(
+        tmp_path / "bag", Registry.open(tmp_path / "registry"), rig.ledger, load_policy(policy)
+    ).as_json()
+    assert [f for f in report["findings"] if f["severity"] == "violation"] == []
+    print(sorted({f["kind"] for f in report["findings"]}))

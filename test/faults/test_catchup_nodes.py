@@ -113,5 +113,3 @@ def test_what_a_dead_stage_took_along_is_lost_and_not_withheld(peer: Peer, tmp_p
     lost = [f for f in findings.found if f.kind == "attestation_lost"]
     assert [(f.sequence, f.stage) for f in lost] == [(10, "adding")]
     assert "attestation_withheld" not in findings.kinds()
-
-
