@@ -49,7 +49,7 @@ def altered_command_beside_a_loss(attacker: Attacker) -> Accused:
     return [record]
 
 
-@attack(Who.RECORDER, "output_altered", ["input_altered"])
+@attack(Who.RECORDER, "output_altered", ["input_altered", "input_not_recorded"])
 def altered_plan(attacker: Attacker) -> Accused:
     """One bit of a recorded plan, which has a time stamp, is changed."""
     plan = attacker.message("/planning/reference")
