@@ -44,14 +44,14 @@ class AttestedTopic:
     """The outputs on one topic.
 
     `first_ns` and `last_ns` are the arrival of its first and last attestation, `begins_late` says that the first was
-    not the first of its session, `seen` counts the digests that were attested and recorded, and `hidden` the outputs
-    whose digest cannot be compared and which are not yet held against a message.
+    not the first of its session, `seen` counts the digests that were attested and recorded, and `hidden` has the
+    arrivals of outputs whose digest cannot be compared and which do not stand for a message yet.
     """
 
     first_ns: int
     begins_late: bool
     last_ns: int = 0
-    hidden: int = 0
+    hidden: deque[int] = field(default_factory=deque)
     seen: Counter[bytes] = field(default_factory=Counter)
     _waiting: dict[bytes, deque[Output]] = field(default_factory=lambda: defaultdict(deque))
     _in_order: deque[Output] = field(default_factory=deque)
@@ -102,6 +102,15 @@ class AttestedTopic:
             if not output.seen:
                 return output
         return None
+
+    def take_hidden(self, received_ns: int) -> bool:
+        """Return whether a hidden output may be a message that arrived at a time; each stands for one message."""
+        while self.hidden and self.hidden[0] < received_ns - NEAR_NS:
+            self.hidden.popleft()
+        if not self.hidden or self.hidden[0] > received_ns + NEAR_NS:
+            return False
+        self.hidden.popleft()
+        return True
 
     def at_edge(self, received_ns: int, end_ns: int) -> bool:
         """Return whether a message came before a late-heard session's first attestation, or at the recording's end."""

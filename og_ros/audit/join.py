@@ -21,13 +21,15 @@ from og_ros.audit.records import Inference, Message
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
 # So many messages of a topic wait for a later attestation; more are judged without one.
 _MAX_WAITING: Final = 50_000
+# So many topics of records that nobody signed are told from a sensor's.
+_MAX_CLAIMED: Final = 1000
 
 
 class Joiner:
     """Matches what was recorded with what was attested.
 
-    `lost(topic)` tells how many attestations of the sessions that write a topic are known to be missing: a message
-    without attestation is explained by one of them, and is a violation when none is open. `recorded(topic)` tells
+    `excuse(topic, received_ns)` tells whether a message without attestation may be one whose attestation is known to be
+    missing, and is a violation when it is not. `recorded(topic)` tells
     whether the topic's messages are seen at all, so that absence means something. `patient`: a message is judged only
     once a later attestation of its topic came, so that a gap before it is known. Messages and inferences are to be
     added in the order of their arrival.
@@ -35,15 +37,14 @@ class Joiner:
 
     def __init__(
         self,
-        lost: Callable[[str], int],
+        excuse: Callable[[str, int], bool],
         recorded: Callable[[str], bool],
         clock_skew_ns: int,
         retention: Retention,
         patient: bool,
     ) -> None:
-        self._lost, self._recorded = lost, recorded
+        self._excuse, self._recorded = excuse, recorded
         self._skew_ns, self._patient = clock_skew_ns, patient
-        self._explained: Counter[str] = Counter()
         self._edges: Counter[str] = Counter()
         self._early: Counter[str] = Counter()
         self._attested: dict[str, AttestedTopic] = {}
@@ -52,6 +53,8 @@ class Joiner:
         self._unmatched: dict[Key, list[Message]] = {}
         self._inferences: deque[Inference] = deque()
         self._outputs: deque[Output] = deque()
+        self._claims: dict[Key, int] = {}
+        self._claimed: set[str] = set()
         self._memory = Memory(retention)
         self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
         self.consumers: dict[str, set[str]] = defaultdict(set)
@@ -59,13 +62,13 @@ class Joiner:
         self.end_ns = 0
 
     def is_attested(self, topic: str) -> bool:
-        """Return whether any attestation names the topic as an output."""
-        return topic in self._attested
+        """Return whether any attestation names the topic as an output, be it one whose signature does not hold."""
+        return topic in self._attested or topic in self._claimed
 
     @property
     def attested_topics(self) -> Collection[str]:
-        """The topics that some attestation names as an output."""
-        return self._attested.keys()
+        """The topics that some attestation names as an output, be it one whose signature does not hold."""
+        return self._attested.keys() | self._claimed
 
     def algorithm_of(self, topic: str) -> str:
         """Return the digest algorithm that a topic's messages are hashed with; SHA-256 unless it is named otherwise."""
@@ -109,6 +112,7 @@ class Joiner:
         inference.outputs_seen = [False] * len(statement.outputs)
         for reference in statement.inputs:
             self.tallies[reference.topic].references += 1
+            self._memory.refer((reference.topic, reference.digest), inference.received_ns)
             self.consumers[reference.topic].add(statement.stage)
         for index, reference in enumerate(statement.outputs):
             self.tallies[reference.topic].references += 1
@@ -118,7 +122,7 @@ class Joiner:
             if inference.received_ns > attested.last_ns:
                 attested.last_ns = inference.received_ns
             if not self._checkable(reference):
-                attested.hidden += 1
+                attested.hidden.append(inference.received_ns)
                 continue
             key = (reference.topic, reference.digest)
             self._memory.add_output(key, inference)
@@ -130,6 +134,21 @@ class Joiner:
             else:
                 attested.add(output)
                 self._outputs.append(output)
+
+    def add_claim(self, inference: Inference) -> None:
+        """Take an attestation that its key did not sign: it neither excuses nor accuses anything but itself.
+
+        A message that it claims is not held against anybody else, and its topics are no sensor's.
+        """
+        statement = inference.attestation.statement
+        inference.outputs_seen = [False] * len(statement.outputs)
+        for reference in statement.outputs:
+            if len(self._claimed) < _MAX_CLAIMED:
+                self._claimed.add(reference.topic)
+            self._claims.pop((reference.topic, reference.digest), None)
+            self._claims[reference.topic, reference.digest] = inference.received_ns
+        while len(self._claims) > _MAX_WAITING:
+            del self._claims[next(iter(self._claims))]
 
     def settle(self, before_ns: int, final: bool) -> Iterator[Finding]:
         """Decide about all that arrived before a time; yields findings. `final`: nothing more will arrive."""
@@ -198,6 +217,11 @@ class Joiner:
         if attested is None:
             self._early[message.topic] += 1
             return
+        if any((message.topic, name) in self._claims for name in message.names):
+            return
+        if self._excuse(message.topic, message.received_ns):
+            self.tallies[message.topic].missing += 1
+            return
         altered = attested.twin_of(message)
         if altered is not None and not _comparable(message, altered):
             altered.seen = True  # that the two cannot be compared is told of the inference
@@ -207,11 +231,8 @@ class Joiner:
                 "output_altered",
                 f"stage {altered.inference.stage}: the message recorded on {message.topic} is not what it attested",
             )
-        elif self._lost(message.topic) > self._explained[message.topic]:
-            self._explained[message.topic] += 1
-            self.tallies[message.topic].missing += 1
-        elif attested.hidden:
-            attested.hidden -= 1  # one of the outputs whose digest cannot be compared
+        elif attested.take_hidden(message.received_ns):
+            pass
         elif attested.at_edge(message.received_ns, self.end_ns):
             self._edges[message.topic] += 1
         elif any(attested.seen[name] for name in message.names):
@@ -267,7 +288,7 @@ class Joiner:
             if problem is not None:
                 yield problem
             inference.sources.append(source)
-            seen = self._memory.use(key, inference.received_ns)
+            seen = self._memory.is_recorded(key)
             inference.seen.append(seen)
             if seen or not self._recorded(reference.topic):
                 continue
@@ -280,7 +301,7 @@ class Joiner:
                 )
                 continue
             twin = self._memory.stamped(reference.topic, reference.stamp_ns)
-            if twin is not None and twin != reference.digest:
+            if twin is not None and not self._memory.is_accounted((reference.topic, twin)):
                 yield inference.finding(
                     "input_altered",
                     f"stage {inference.stage}: read other bytes on {reference.topic} than the recorded message with "

@@ -22,6 +22,7 @@ class PackedStretch:
     counts: dict[str, int]
     named: dict[str, str]
     hashed: dict[str, str]
+    claimed: set[str] = field(default_factory=set)
     kinds: bytearray = field(default_factory=bytearray)
     topics: list[str] = field(default_factory=list)
     message_topics: array[int] = field(default_factory=lambda: array("H"))
@@ -34,7 +35,7 @@ class PackedStretch:
     @classmethod
     def of(cls, stretch: Stretch) -> PackedStretch:
         """Pack a stretch."""
-        packed = cls(dict(stretch.counts), stretch.named, stretch.hashed)
+        packed = cls(dict(stretch.counts), stretch.named, stretch.hashed, stretch.claimed)
         index: dict[str, int] = {}
         for item in stretch.items:
             if isinstance(item, Message):
@@ -68,7 +69,8 @@ class PackedStretch:
         """Return the stretch; attestations are decoded again, which costs less than handing them over."""
         messages, attestations, findings = self._messages(), self._attestations(reader), iter(self.findings)
         sources: tuple[Iterator[Item], ...] = (messages, attestations, findings)
-        return Stretch([next(sources[kind]) for kind in self.kinds], self.counts, self.named, self.hashed)
+        items = [next(sources[kind]) for kind in self.kinds]
+        return Stretch(items, self.counts, self.named, self.hashed, self.claimed)
 
     def _messages(self) -> Iterator[Item]:
         topics, digests = self.topics, bytes(self.digests)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from og_ros.attest import Statement
@@ -16,14 +17,34 @@ SessionKey = tuple[bytes, bytes]
 WINDOW: Final = 8192
 
 
+# A message leaves its stage, and is recorded, within this time of the attestations before and after its own.
+_NEAR_NS: Final = 500_000_000
+
+
+@dataclass(slots=True)
+class Gap:
+    """Missing sequence numbers, and when their neighbours arrived, ns; `excused` counts messages by topic."""
+
+    first: int
+    last: int
+    after_ns: int
+    before_ns: int
+    excused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def size(self) -> int:
+        """How many numbers are missing."""
+        return self.last - self.first + 1
+
+
 @dataclass
 class SessionChain:
-    """What has been seen of one session; `gaps` are its missing sequence numbers, as (first, last), in order."""
+    """What has been seen of one session; `gaps` are its missing sequence numbers, in order."""
 
     first: Inference
     newest: Inference
     count: int = 0
-    gaps: list[tuple[int, int]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
     digests: dict[int, bytes] = field(default_factory=dict)
     previous: dict[int, bytes] = field(default_factory=dict)
     lost: int = 0
@@ -53,30 +74,41 @@ class SessionChain:
         if self.count == 1:
             return
         if sequence > self.newest.sequence:
-            self._open(len(self.gaps), self.newest.sequence + 1, sequence - 1)
+            self._open(len(self.gaps), self.newest, inference)
             self.newest = inference
         elif sequence < self.first.sequence:
-            self._open(0, sequence + 1, self.first.sequence - 1)
+            self._open(0, inference, self.first)
             self.first = inference
         else:
             self._close(sequence)
 
-    def _open(self, at: int, first: int, last: int) -> None:
-        if first <= last:
-            self.gaps.insert(at, (first, last))
-            self.lost += last - first + 1
+    def excuse(self, topic: str, received_ns: int) -> bool:
+        """Return whether a missing attestation may be that of a message of a topic; each is taken for one message."""
+        for gap in reversed(self.gaps):
+            if gap.before_ns < received_ns - _NEAR_NS:
+                break
+            if gap.after_ns <= received_ns + _NEAR_NS and gap.excused[topic] < gap.size:
+                gap.excused[topic] += 1
+                return True
+        return False
+
+    def _open(self, at: int, before: Inference, after: Inference) -> None:
+        if before.sequence + 1 < after.sequence:
+            gap = Gap(before.sequence + 1, after.sequence - 1, before.received_ns, after.received_ns)
+            self.gaps.insert(at, gap)
+            self.lost += gap.size
 
     def _close(self, sequence: int) -> None:
         index = self._gap_of(sequence)
         assert index is not None
-        first, last = self.gaps[index]
-        rest = [(first, sequence - 1), (sequence + 1, last)]
-        self.gaps[index : index + 1] = [(a, b) for a, b in rest if a <= b]
+        gap = self.gaps[index]
+        rest = (replace(gap, last=sequence - 1), replace(gap, first=sequence + 1))
+        self.gaps[index : index + 1] = [part for part in rest if part.first <= part.last]
         self.lost -= 1
 
     def _gap_of(self, sequence: int) -> int | None:
-        index = bisect_right(self.gaps, (sequence, 2**64)) - 1
-        return index if index >= 0 and self.gaps[index][0] <= sequence <= self.gaps[index][1] else None
+        index = bisect_right(self.gaps, sequence, key=lambda gap: gap.first) - 1
+        return index if index >= 0 and sequence <= self.gaps[index].last else None
 
 
 class SessionChecker:

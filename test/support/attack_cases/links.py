@@ -66,7 +66,6 @@ def input_of_another_robot(attacker: Attacker) -> Accused:
     Who.INSIDER,
     "robot_mixed",
     STRANGE,
-    missing="one topic's outputs in one recording must be attested by one robot",
 )
 def commands_of_another_robot(attacker: Attacker) -> Accused:
     """The other robot's commands with their valid attestations are played into this robot's recording."""
@@ -86,7 +85,6 @@ def commands_of_another_robot(attacker: Attacker) -> Accused:
     Who.INSIDER,
     "sessions_overlap",
     [*STRANGE, "loss_exceeds_policy", "recording_edge"],
-    missing="one stage of one robot has one session at a time",
 )
 def stage_runs_twice(attacker: Attacker) -> Accused:
     """A second copy of the controller, with its key, runs at the same time in a session of its own."""
