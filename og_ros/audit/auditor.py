@@ -24,7 +24,7 @@ from og_ros.audit.memory import Retention
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.reasons import facts_of
-from og_ros.audit.records import Inference, Message, Record
+from og_ros.audit.records import Inference, Message, Record, SessionKey
 from og_ros.audit.sessions import SessionChain, SessionChecker
 from og_ros.registry import Registry
 
@@ -305,14 +305,11 @@ class Auditor:
             self._digests.discard(self._digests_in_order.popleft())
         return False
 
-    def _excuse(self, topic: str, received_ns: int) -> bool:
+    def _excuse(self, topic: str, place: Callable[[SessionKey], tuple[int, int]]) -> bool:
         """Return whether a message without attestation may be one whose attestation is known to be missing."""
         chains = self.sessions.sessions
-        return any(
-            chains[session].excuse(topic, received_ns)
-            for session, topics in self._written.items()
-            if topic in topics and session in chains
-        )
+        writers = [s for s, topics in self._written.items() if topic in topics and s in chains]
+        return any(chains[session].excuse(topic, *place(session)) for session in writers)
 
     def _report_all(self, findings: Iterable[Finding]) -> None:
         for finding in findings:

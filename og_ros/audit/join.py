@@ -12,10 +12,10 @@ from typing import Final
 
 from og_ros.attest import Clock, DataReference, Disclosure, Statement
 from og_ros.attest.digest import is_computable
-from og_ros.audit.attested_topic import EDGE_NS, AttestedTopic, Output, TopicTally
+from og_ros.audit.attested_topic import EDGE_NS, NEAR_NS, AttestedTopic, Output, TopicTally
 from og_ros.audit.findings import Finding
 from og_ros.audit.memory import Key, Memory, Retention
-from og_ros.audit.records import Inference, Message
+from og_ros.audit.records import Inference, Message, SessionKey
 
 # Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
@@ -28,8 +28,9 @@ _MAX_CLAIMED: Final = 1000
 class Joiner:
     """Matches what was recorded with what was attested.
 
-    `excuse(topic, received_ns)` tells whether a message without attestation may be one whose attestation is known to be
-    missing, and is a violation when it is not. `recorded(topic)` tells
+    `excuse(topic, place)` says that a message without attestation is one whose attestation is known to be missing, and
+    uses that gap up; `place` gives the sequence numbers of a session between which the message lies. Where there is no
+    gap, the message is a violation. `recorded(topic)` tells
     whether the topic's messages are seen at all, so that absence means something. `patient`: a message is judged only
     once a later attestation of its topic came, so that a gap before it is known. Messages and inferences are to be
     added in the order of their arrival.
@@ -37,7 +38,7 @@ class Joiner:
 
     def __init__(
         self,
-        excuse: Callable[[str, int], bool],
+        excuse: Callable[[str, Callable[[SessionKey], tuple[int, int]]], bool],
         recorded: Callable[[str], bool],
         clock_skew_ns: int,
         retention: Retention,
@@ -197,7 +198,7 @@ class Joiner:
         output.inference.outputs_seen[output.index] = True
         self._drop_unmatched(message)
         attested = self._attested[message.topic]
-        attested.seen[output.reference.digest] += 1
+        attested.match(message, output)
 
     def _drop_unmatched(self, message: Message) -> None:
         for name in message.names:
@@ -219,21 +220,25 @@ class Joiner:
             return
         if any((message.topic, name) in self._claims for name in message.names):
             return
-        if self._excuse(message.topic, message.received_ns):
+        if self._excuse(message.topic, lambda session: attested.place(session, message.received_ns)):
+            message.excused = True
             self.tallies[message.topic].missing += 1
-            return
-        altered = attested.twin_of(message)
-        if altered is not None and not _comparable(message, altered):
-            altered.seen = True  # that the two cannot be compared is told of the inference
+        elif attested.take_hidden(message.received_ns):
+            message.excused = True
+        elif attested.at_edge(message.received_ns, self.end_ns):
+            message.excused = True
+            self._edges[message.topic] += 1
+        elif (altered := attested.twin_of(message)) is not None and not _comparable(message, altered):
+            message.excused = altered.seen = True  # that the two cannot be compared is told of the inference
         elif altered is not None:
+            # Only now: a message whose attestation was lost must not stand for an output that was lost itself.
             altered.seen = True
             yield altered.inference.finding(
                 "output_altered",
                 f"stage {altered.inference.stage}: the message recorded on {message.topic} is not what it attested",
             )
-        elif attested.take_hidden(message.received_ns):
-            pass
-        elif attested.at_edge(message.received_ns, self.end_ns):
+        elif attested.at_edge(message.received_ns, self.end_ns, NEAR_NS):
+            message.excused = True
             self._edges[message.topic] += 1
         elif any(attested.seen[name] for name in message.names):
             yield _message_finding(
@@ -301,7 +306,7 @@ class Joiner:
                 )
                 continue
             twin = self._memory.stamped(reference.topic, reference.stamp_ns)
-            if twin is not None and not self._memory.is_accounted((reference.topic, twin)):
+            if twin is not None and not self._has_own_place(twin):
                 yield inference.finding(
                     "input_altered",
                     f"stage {inference.stage}: read other bytes on {reference.topic} than the recorded message with "
@@ -315,6 +320,11 @@ class Joiner:
                     "input_not_recorded",
                     f"stage {inference.stage}: the message that it read on {reference.topic} is not in the recording",
                 )
+
+    def _has_own_place(self, message: Message) -> bool:
+        """Return whether a message is known to be one of its own, and so no altered other one of the same stamp."""
+        read = self._memory.is_accounted((message.topic, message.digest))
+        return message.attested or message.excused or read
 
     def _hidden_outputs(self, inference: Inference) -> Iterator[Finding]:
         outputs = inference.attestation.statement.outputs

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from og_ros.attest import Attestation, cose
 from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
-from og_ros.audit.records import Inference
-from og_ros.audit.sessions import SessionChecker, SessionKey
+from og_ros.audit.records import Inference, SessionKey
+from og_ros.audit.sessions import SessionChecker
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status

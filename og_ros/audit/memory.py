@@ -38,7 +38,7 @@ class Memory:
         self._inferences: deque[Inference] = deque()
         self._seen: Counter[Key] = Counter()
         self._used_ns: dict[Key, int] = {}
-        self._by_stamp: dict[tuple[str, int], bytes] = {}
+        self._by_stamp: dict[tuple[str, int], Message] = {}
         self._by_digest: dict[bytes, Inference] = {}
         self._producers: dict[Key, list[Inference]] = {}
         self._newest: dict[str, Message] = {}
@@ -50,7 +50,7 @@ class Memory:
         for name in message.names:
             self._seen[topic, name] += 1
         if message.stamp_ns and message.digest:
-            self._by_stamp.setdefault((topic, message.stamp_ns), message.digest)
+            self._by_stamp.setdefault((topic, message.stamp_ns), message)
         self._messages.append(message)
         self._newest[topic] = message
 
@@ -81,8 +81,8 @@ class Memory:
         """Return whether an attestation names a message, as an output or as an input."""
         return key in self._producers or key in self._used_ns
 
-    def stamped(self, topic: str, stamp_ns: int) -> bytes | None:
-        """Return the digest of the recorded message of a topic with a header stamp."""
+    def stamped(self, topic: str, stamp_ns: int) -> Message | None:
+        """Return the first recorded message of a topic with a header stamp."""
         return self._by_stamp.get((topic, stamp_ns)) if stamp_ns else None
 
     def producers(self, key: Key) -> Sequence[Inference]:

@@ -10,25 +10,18 @@ from typing import Final
 
 from og_ros.attest import Statement
 from og_ros.audit.findings import Finding
-from og_ros.audit.records import Inference
+from og_ros.audit.records import Inference, SessionKey
 
-SessionKey = tuple[bytes, bytes]
 # So many of a session's newest sequence numbers are remembered with their digests, so that a week's run stays small.
 WINDOW: Final = 8192
 
 
-# A message leaves its stage, and is recorded, within this time of the attestations before and after its own.
-_NEAR_NS: Final = 500_000_000
-
-
 @dataclass(slots=True)
 class Gap:
-    """Missing sequence numbers, and when their neighbours arrived, ns; `excused` counts messages by topic."""
+    """Missing sequence numbers; `excused` counts, by topic, the messages that they stand for."""
 
     first: int
     last: int
-    after_ns: int
-    before_ns: int
     excused: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -82,19 +75,23 @@ class SessionChain:
         else:
             self._close(sequence)
 
-    def excuse(self, topic: str, received_ns: int) -> bool:
-        """Return whether a missing attestation may be that of a message of a topic; each is taken for one message."""
-        for gap in reversed(self.gaps):
-            if gap.before_ns < received_ns - _NEAR_NS:
+    def excuse(self, topic: str, after: int, before: int) -> bool:
+        """Return whether an attestation between two sequence numbers is missing, and use one up for a topic's message.
+
+        An attestation has one message on each topic that its stage writes.
+        """
+        start = max(0, bisect_right(self.gaps, after, key=lambda gap: gap.first) - 1)
+        for gap in self.gaps[start:]:
+            if gap.first >= before:
                 break
-            if gap.after_ns <= received_ns + _NEAR_NS and gap.excused[topic] < gap.size:
+            if gap.last > after and gap.excused[topic] < gap.size:
                 gap.excused[topic] += 1
                 return True
         return False
 
     def _open(self, at: int, before: Inference, after: Inference) -> None:
         if before.sequence + 1 < after.sequence:
-            gap = Gap(before.sequence + 1, after.sequence - 1, before.received_ns, after.received_ns)
+            gap = Gap(before.sequence + 1, after.sequence - 1)
             self.gaps.insert(at, gap)
             self.lost += gap.size
 
