@@ -54,7 +54,7 @@ class Joiner:
         self._unmatched: dict[Key, list[Message]] = {}
         self._inferences: deque[Inference] = deque()
         self._outputs: deque[Output] = deque()
-        self._claims: dict[Key, int] = {}
+        self._claims: dict[Key, Inference] = {}
         self._claimed: set[str] = set()
         self._memory = Memory(retention)
         self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
@@ -139,15 +139,19 @@ class Joiner:
     def add_claim(self, inference: Inference) -> None:
         """Take an attestation that its key did not sign: it neither excuses nor accuses anything but itself.
 
-        A message that it claims is not held against anybody else, and its topics are no sensor's.
+        A message that it claims is not held against anybody else, its topics are no sensor's, and where nobody else
+        attests an input, a chain goes on through it, as weak as that makes it.
         """
+        self._inferences.append(inference)
         statement = inference.attestation.statement
-        inference.outputs_seen = [False] * len(statement.outputs)
+        for reference in statement.inputs:
+            if len(self.consumers) < _MAX_CLAIMED:
+                self.consumers[reference.topic].add(statement.stage)
         for reference in statement.outputs:
             if len(self._claimed) < _MAX_CLAIMED:
                 self._claimed.add(reference.topic)
             self._claims.pop((reference.topic, reference.digest), None)
-            self._claims[reference.topic, reference.digest] = inference.received_ns
+            self._claims[reference.topic, reference.digest] = inference
         while len(self._claims) > _MAX_WAITING:
             del self._claims[next(iter(self._claims))]
 
@@ -177,6 +181,9 @@ class Joiner:
                 yield from self._settle_output(output)
         while self._inferences and self._inferences[0].received_ns < before_ns:
             inference = self._inferences.popleft()
+            if inference.signed is False:
+                self._settle_claim(inference)
+                continue
             yield from self._settle_inputs(inference)
             yield from self._hidden_outputs(inference)
         if final:
@@ -321,6 +328,14 @@ class Joiner:
                     f"stage {inference.stage}: the message that it read on {reference.topic} is not in the recording",
                 )
 
+    def _settle_claim(self, inference: Inference) -> None:
+        """Join a record that its key did not sign, for who looks into it; nothing is said of what it names."""
+        statement = inference.attestation.statement
+        recorded = self._memory.is_recorded
+        inference.sources = [self._source(inference, reference)[0] for reference in statement.inputs]
+        inference.seen = [recorded((reference.topic, reference.digest)) for reference in statement.inputs]
+        inference.outputs_seen = [recorded((reference.topic, reference.digest)) for reference in statement.outputs]
+
     def _has_own_place(self, message: Message) -> bool:
         """Return whether a message is known to be one of its own, and so no altered other one of the same stamp."""
         read = self._memory.is_accounted((message.topic, message.digest))
@@ -349,7 +364,8 @@ class Joiner:
                 )
             candidates = (named,)
         if not candidates:
-            return None, None
+            claim = self._claims.get((reference.topic, reference.digest))
+            return claim if claim is not inference else None, None
         causes = [c for c in candidates if self._before(c, inference)]
         if not causes:
             return None, inference.finding(
