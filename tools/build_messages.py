@@ -1,4 +1,4 @@
-"""Builds the ROS interfaces in msg/ and srv/ with CMake, for setup.py: finds a ROS environment, and builds once per environment.
+"""Builds the ROS interfaces in msg/ and srv/ with CMake, for setup.py: finds ROS, and builds once per environment.
 
 The result is an install tree as ament knows it (lib, include, share). Its key is everything it was made from, so that a
 changed .msg file builds anew and an unchanged one costs nothing.

@@ -13,7 +13,8 @@ from typing import Final
 from og_ros.attest import Attestation
 from og_ros.attest.statement import SESSION_SIZE
 from og_ros.audit.findings import Finding
-from og_ros.audit.sessions import SessionChain, SessionKey, joined_late
+from og_ros.audit.records import SessionKey
+from og_ros.audit.sessions import SessionChain, joined_late
 from og_ros.log.journal import KeptSession
 
 NO_SESSION: Final = bytes(SESSION_SIZE)
@@ -198,7 +199,7 @@ class CatchUp:
         for (_, session), chain in chains.items():
             wanted = self._wanted.get(session, _Wanted(0.0, 0.0))
             for gap in chain.gaps:
-                for first, last in _without(gap, [*wanted.given_up]):
+                for first, last in _without((gap.first, gap.last), wanted.given_up):
                     self._lost(chain, None, first, last, "its stage could not be asked before the end")
             self._tell_late(chain)
         return self.findings()
@@ -239,7 +240,7 @@ class CatchUp:
         else:
             if chain.first.sequence > 0:
                 ranges.append((0, chain.first.sequence - 1))
-            ranges += chain.gaps
+            ranges += [(gap.first, gap.last) for gap in chain.gaps]
             if kept is not None and kept.newest > chain.newest.sequence:
                 ranges.append((chain.newest.sequence + 1, kept.newest))
         wanted = self._wanted.get(session)

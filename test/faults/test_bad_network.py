@@ -1,4 +1,4 @@
-"""20 % loss and 200 ms delay each way between a robot and its auditor: catch-up closes the gaps, and the audit holds."""
+"""20 % loss and 200 ms delay each way between robot and auditor: catch-up closes the gaps, and the audit holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import bad_link
-from fault_rig import ARRAY, TOPIC, Rig
+from fault_rig import ARRAY, LONG, TOPIC, Rig
 from ros_peer import node, until
 
 from og_ros.audit.policy import load_policy
@@ -86,7 +86,7 @@ def child(command: list[str]) -> Iterator[Child]:
 
 
 @pytest.mark.skipif(bool(bad_link.unavailable()), reason=bad_link.unavailable() or "-")
-@pytest.mark.skipif(not os.environ.get("OG_ROS_LONG_FAULTS"), reason="takes a minute: set OG_ROS_LONG_FAULTS=1")
+@LONG
 @pytest.mark.timeout(240)
 def test_loss_and_delay_between_robot_and_auditor(tmp_path: Path) -> None:
     rig = Rig(tmp_path)

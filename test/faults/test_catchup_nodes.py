@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
-from fault_rig import TOPIC, Findings, Rig, decoded, feeding
+from fault_rig import LONG, TOPIC, Findings, Rig, decoded, feeding
 from ros_peer import Peer, running, until
 
 from og_ros.attest import decode_attestation
@@ -41,6 +41,7 @@ def test_two_late_auditors_have_everything(peer: Peer, tmp_path: Path) -> None:
         assert not findings.kinds() & {"session_joined_late", "attestation_lost", "attestation_withheld"}
 
 
+@LONG
 def test_flood(peer: Peer, tmp_path: Path) -> None:
     """Ten times the rate for two seconds: whatever the middleware drops, the log has every attestation in the end."""
     rig = Rig(tmp_path)
@@ -93,6 +94,7 @@ def test_a_stage_that_holds_back_is_told_from_a_network_that_drops(peer: Peer, t
     assert {5, 15, 25} <= logged
 
 
+@LONG
 def test_what_a_dead_stage_took_along_is_lost_and_not_withheld(peer: Peer, tmp_path: Path) -> None:
     """A publisher without journal skips a sequence number: nobody can be asked."""
     rig = Rig(tmp_path)

@@ -1,4 +1,4 @@
-"""Full, read-only and slow disks, a clock that is set both ways, and no memory: nothing accepted is lost, and it is said."""
+"""Full, read-only and slow disks, a clock that is set, no memory: nothing accepted is lost, and it is said."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import bad_link
-from fault_rig import ARRAY, Findings, Rig, feeding
+from fault_rig import ARRAY, LONG, Findings, Rig, feeding
 from ros_peer import Peer, node, running, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount small file systems")
@@ -94,6 +94,7 @@ def test_full_disk_under_log_and_journal(peer: Peer, tmp_path: Path) -> None:
         assert findings.violations() == []
 
 
+@LONG
 @ROOT_ONLY
 def test_full_disk_under_the_recorder(peer: Peer, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
@@ -116,6 +117,7 @@ def test_full_disk_under_the_recorder(peer: Peer, tmp_path: Path) -> None:
         assert done is None or done.returncode == 0, done.stderr
 
 
+@LONG
 @ROOT_ONLY
 def test_read_only_disk(peer: Peer, tmp_path: Path) -> None:
     """A stage works and serves from memory; an auditor that cannot log does not start, and says why."""
@@ -135,6 +137,7 @@ def test_read_only_disk(peer: Peer, tmp_path: Path) -> None:
             assert "attestations wait in memory" in stage.output
 
 
+@LONG
 def test_slow_disk(peer: Peer, tmp_path: Path, faults: Path) -> None:
     """Each sync takes 100 ms: the log lags and has everything; the stage does not wait for its journal's disk."""
     rig = Rig(tmp_path)
@@ -152,22 +155,22 @@ def test_slow_disk(peer: Peer, tmp_path: Path, faults: Path) -> None:
     assert "attestation_lost" not in findings.kinds()
 
 
+@LONG
 @pytest.mark.parametrize("jump_s", [7200, -7200])
 def test_the_auditors_clock_is_set(peer: Peer, tmp_path: Path, faults: Path, jump_s: int) -> None:
     """Nothing is judged early or never; that signing times and clock disagree afterwards is said."""
     rig = Rig(tmp_path)
     findings = Findings(peer)
-    with feeding(peer, 60):
-        with rig.auditor() as auditor:
-            del os.environ["LD_PRELOAD"]  # of the stage, the clock stays right
-            with rig.stage():
-                until(lambda: len(rig.in_log()) > 30, "the log")
-                assert findings.violations() == []
-                faults.write_text(f"0 {jump_s}")
-                until(lambda: "clock_disagrees" in findings.kinds(), "the finding")
-                judged = findings.statuses[-1].decisions
-                until(lambda: findings.statuses[-1].decisions > judged + 60, "decisions go on being judged")
-                assert auditor.stop() == 0
+    with feeding(peer, 60), rig.auditor() as auditor:
+        del os.environ["LD_PRELOAD"]  # of the stage, the clock stays right
+        with rig.stage():
+            until(lambda: len(rig.in_log()) > 30, "the log")
+            assert findings.violations() == []
+            faults.write_text(f"0 {jump_s}")
+            until(lambda: "clock_disagrees" in findings.kinds(), "the finding")
+            judged = findings.statuses[-1].decisions
+            until(lambda: findings.statuses[-1].decisions > judged + 60, "decisions go on being judged")
+            assert auditor.stop() == 0
     assert {text.split(":")[0] for text in findings.violations()} == {"clock_disagrees"}
 
 

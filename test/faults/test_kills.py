@@ -1,6 +1,6 @@
-"""kill -9 of the auditor and of the stage at random instants: nothing accepted is lost, and everything is logged in the end.
+"""kill -9 of the auditor and of the stage at random instants: nothing accepted is lost, all is logged in the end.
 
-OG_ROS_KILLS sets how often the auditor is killed (default 8), OG_ROS_SEED the instants.
+OG_ROS_KILLS sets how often the auditor is killed (default 5), OG_ROS_SEED the instants.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages"
 from fault_rig import Checkpoints, Findings, Rig, decoded, feeding
 from ros_peer import Peer, until
 
-KILLS = int(os.environ.get("OG_ROS_KILLS", "8"))
+KILLS = int(os.environ.get("OG_ROS_KILLS", "5"))
 SEED = int(os.environ.get("OG_ROS_SEED", "20261121"))
 
 
@@ -70,20 +70,20 @@ def test_stage_killed_and_restarted(peer: Peer, tmp_path: Path) -> None:
     findings = Findings(peer)
     rng = random.Random(SEED)
     with rig.auditor() as auditor, feeding(peer, 100):
-        for number in range(1, 4):
+        for number in range(1, 3):
             with rig.stage() as stage:
                 until(lambda number=number: sessions(rig) == number, "a new session")
                 time.sleep(rng.uniform(0.0, 0.5))
                 stage.signal(signal.SIGKILL)
                 stage.join()
         with rig.stage():
-            until(lambda: sessions(rig) == 4, "four sessions")
+            until(lambda: sessions(rig) == 3, "three sessions")
         with rig.stage():  # nothing new: to be asked for what the others left
             signed = rig.signed()
             until(lambda: rig.in_log() >= signed, "all that was signed in the log")
             assert auditor.stop() == 0
     # An output leaves before it is signed: a kill in between leaves it without attestation, and that is said.
     violations = findings.violations()
-    assert len(violations) <= 3
+    assert len(violations) <= 2
     assert all(text.startswith("output_not_attested: ") for text in violations)
     assert not findings.kinds() & {"attestation_lost", "attestation_withheld", "session_joined_late"}

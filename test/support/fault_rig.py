@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import wire_messages as wire
 from ros_peer import Peer, Process, node, running, until
 from tiny_onnx import adder
@@ -25,6 +27,7 @@ from og_ros.registry import RegistryWriter
 
 ARRAY = "std_msgs/msg/Float32MultiArray"
 TOPIC = "/y/attestation"
+LONG = pytest.mark.skipif(not os.environ.get("OG_ROS_LONG_FAULTS"), reason="long: set OG_ROS_LONG_FAULTS=1")
 Checkpoints = list[tuple[int, bytes]]
 
 
@@ -120,7 +123,7 @@ class Rig:
 
 @contextmanager
 def feeding(peer: Peer, rate: float) -> Iterator[Any]:
-    """Feed the stage with a different message at a rate, in Hz, in a thread; yields an object whose `rate` may change."""
+    """Feed the stage with a different message at a rate, in Hz, in a thread; yields an object with `rate`, `sent` and `stopped`."""
 
     class Feed:
         def __init__(self) -> None:
@@ -174,4 +177,17 @@ def hear(peer: Peer) -> list[bytes]:
     return peer.hear(TOPIC, "og_ros/msg/Attestation", attestation_qos())
 
 
-__all__ = ["ARRAY", "TOPIC", "Findings", "Peer", "Process", "Rig", "decoded", "feeding", "hear", "running", "until"]
+__all__ = [
+    "ARRAY",
+    "LONG",
+    "TOPIC",
+    "Findings",
+    "Peer",
+    "Process",
+    "Rig",
+    "decoded",
+    "feeding",
+    "hear",
+    "running",
+    "until",
+]
