@@ -123,7 +123,7 @@ class Rig:
 
 @contextmanager
 def feeding(peer: Peer, rate: float) -> Iterator[Any]:
-    """Feed the stage with a different message at a rate, in Hz, in a thread; yields an object with `rate`, `sent` and `stopped`."""
+    """Feed the stage with a different message at a rate, in Hz, in a thread; yields its `rate`, `sent`, `stopped`."""
 
     class Feed:
         def __init__(self) -> None:
