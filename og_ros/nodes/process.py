@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Final
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -30,7 +32,7 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, lin
     an OgError, which is printed as one line.
     """
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
-    executor = SingleThreadedExecutor()
+    executor = EventsExecutor() if os.environ.get("OG_ROS_EXECUTOR", "events") == "events" else SingleThreadedExecutor()
     signalled: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:

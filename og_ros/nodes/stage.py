@@ -15,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
+from og_ros.attest.digest import is_computable
 from og_ros.errors import ConfigError, OgError
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
@@ -57,6 +58,7 @@ _DESCRIPTIONS: Final = {
     "disclosure_recipients": "PEM files of the public keys (P-256) of those who can open the side files",
     "disclosure_limit_mb": "size of all side files of this stage together, MB; the oldest make room",
     "disclosure": "how attestations name these messages: clear (digest), committed (salted digest) or absent",
+    "digest": "algorithm of these messages' digest: sha256, blake3 or sha256-tree",
     "topic": "topic of this input or output",
     "type": "message type, such as sensor_msgs/msg/Image",
     "adapter": "adapter between message and tensor; default: og_ros's own for the type",
@@ -66,6 +68,16 @@ _DESCRIPTIONS: Final = {
     "attestation": "topic of the attestations of what publishes this input; none: do not listen",
     "frame_id": "frame of this output's header; default: that of the triggering input",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _InputPort:
+    """An input as its callback needs it: nothing is looked up while a message waits."""
+
+    name: str
+    config: InputConfig
+    topic: str
+    disclosure: Disclosure
 
 
 @dataclass
@@ -82,6 +94,7 @@ class _Work:
     subscriptions: list[Any]
     input_topics: list[str]
     output_topics: list[str]
+    input_ports: list[_InputPort]
     newest: list[tuple[Message, int] | None]
 
 
@@ -189,6 +202,9 @@ class Stage(LifecycleNode):
         return from_parameters({**to_parameters(pipeline.stages[name]), **given})
 
     def _configure(self, config: StageConfig) -> None:
+        for port in (*config.inputs.values(), *config.outputs.values()):
+            if not is_computable(port.digest):
+                raise ConfigError(f"digest {port.digest} needs the PyPI package {port.digest}")
         signer = SoftwareSigner.load(config.key)
         inference = Inference.configure(config)
         input_types = [message_class(port.type) for port in config.inputs.values()]
@@ -230,10 +246,14 @@ class Stage(LifecycleNode):
             subscriptions=[],
             input_topics=input_topics,
             output_topics=[output.topic_name for output in outputs],
+            input_ports=[
+                _InputPort(name, port, topic, _disclosure(port))
+                for (name, port), topic in zip(config.inputs.items(), input_topics, strict=True)
+            ],
             newest=[None] * len(input_types),
         )
-        for index, (name, port) in enumerate(config.inputs.items()):
-            callback = partial(self._receive, index, name)
+        for index, port in enumerate(config.inputs.values()):
+            callback = partial(self._receive, index)
             self._subscribe(input_types[index], input_topics[index], callback, _qos(port.qos))
             if port.attestation != "none":
                 source = port.attestation or input_topics[index] + ATTESTATION_SUFFIX
@@ -264,19 +284,20 @@ class Stage(LifecycleNode):
             now_ns=time.time_ns(),
         )
 
-    def _receive(self, index: int, name: str, payload: bytes) -> None:
+    def _receive(self, index: int, payload: bytes) -> None:
         work = self._work
         if not self._active or work is None:
             return
         began = time.monotonic_ns()
-        port = list(work.config.inputs.values())[index]
-        message = Message(work.input_topics[index], port.type, payload, disclosure=_disclosure(port))
+        known = work.input_ports[index]
+        port = known.config
+        message = Message(known.topic, port.type, payload, disclosure=known.disclosure, algorithm=port.digest)
         if port.trigger:
             message.hash_beside(work.attestations.pool)
         try:
             message.sample = work.inference.decode(index, payload)
         except OgError as error:
-            self.faults.report(f"input {name}", error)
+            self.faults.report(f"input {known.name}", error)
             return
         message.stamp_ns = message.sample.stamp_ns
         work.newest[index] = (message, began)
@@ -321,7 +342,9 @@ class Stage(LifecycleNode):
                 self.faults.report("publishing", error)
                 continue
             topic = work.output_topics[index]
-            outputs.append(Message(topic, port.type, payload, stamp, disclosure=_disclosure(port)))
+            outputs.append(
+                Message(topic, port.type, payload, stamp, disclosure=_disclosure(port), algorithm=port.digest)
+            )
         duration = time.monotonic_ns() - began
         clock = Clock.SIM if self.get_clock().ros_time_is_active else Clock.SYSTEM
         if outputs:
