@@ -34,4 +34,4 @@ class PlainStage(Node):
 
 if __name__ == "__main__":
     stage = load_pipeline(Path(sys.argv[1])).stages[sys.argv[2]]
-    raise SystemExit(run_node(lambda: PlainStage(stage), []))
+    raise SystemExit(run_node(lambda: PlainStage(stage), [], events=True))

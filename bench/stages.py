@@ -21,7 +21,7 @@ from typing import Any
 import models
 import psutil
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float32MultiArray, MultiArrayDimension
@@ -157,7 +157,7 @@ def compare(load: Load, kinds: dict[str, Sequence[str]], directory: Path, second
     """Drive a stage of each kind at the load's rate, their turns alternating, for some seconds."""
     rclpy.init()
     node = rclpy.create_node("bench_driver")
-    executor = SingleThreadedExecutor()
+    executor = EventsExecutor()
     executor.add_node(node)
     driven = [_Driven(node, kind, load, directory, command) for kind, command in kinds.items()]
 

@@ -292,8 +292,6 @@ class Stage(LifecycleNode):
         known = work.input_ports[index]
         port = known.config
         message = Message(known.topic, port.type, payload, disclosure=known.disclosure, algorithm=port.digest)
-        if port.trigger:
-            message.hash_beside(work.attestations.pool)
         try:
             message.sample = work.inference.decode(index, payload)
         except OgError as error:
@@ -323,8 +321,6 @@ class Stage(LifecycleNode):
 
     def _infer(self, work: _Work, inputs: tuple[Message, ...], trigger: int, began: int) -> None:
         start_ns = self.get_clock().now().nanoseconds
-        for message in inputs:
-            message.hash_beside(work.attestations.pool)
         samples = [message.sample for message in inputs]
         stamp_ns = output_stamp(work.inference.inputs, samples, trigger, start_ns)
         try:
@@ -401,7 +397,7 @@ def run_stage(kind: type[Stage], args: Sequence[str] | None = None) -> int:
             raise
         return node
 
-    return run_node(make, args)
+    return run_node(make, args, events=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:

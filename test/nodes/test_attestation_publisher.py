@@ -46,9 +46,7 @@ def test_order_and_completeness_from_a_slow_publisher() -> None:
     faults: list[str] = []
     queue = AttestationPublisher(session(), slow, lambda kind, error: faults.append(f"{kind}: {error}"), capacity=4)
     for number in range(50):
-        item = inference(number, size=20_000)
-        item.inputs[0].hash_beside(queue.pool)
-        queue.submit(item)
+        queue.submit(inference(number, size=20_000))
     queue.drain()
     assert len(published) == 50
     queue.close()
