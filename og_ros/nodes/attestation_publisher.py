@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,19 +19,19 @@ from og_ros.attest.statement import NO_DIGEST, Attestation
 from og_ros.attest.template import AttestationReader
 from og_ros.errors import AttestationError
 
+# Below this size, handing a message to the hashing thread costs more than hashing it.
+HASH_BESIDE_BYTES: Final = 16_384
 UPSTREAM_MEMORY: Final = 4096
 
 
 class Message:
     """A message that was read or written: its bytes, when it was taken, and, once somebody needs it, its digest.
 
-    It is hashed by the thread that signs, after the outputs were published. Hashing beside the inference was tried: on
-    two cores it slows the inference by more than the attestation gains.
     `disclosure` is how an attestation is to name it, `algorithm` that of its digest.
     """
 
     __slots__ = (
-        "_digest", "algorithm", "disclosure", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type",
+        "_digest", "_future", "algorithm", "disclosure", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type",
     )  # fmt: skip
 
     def __init__(
@@ -47,13 +48,21 @@ class Message:
         self.sample, self.disclosure, self.algorithm = sample, disclosure, algorithm
         self.taken_ns = time.monotonic_ns()
         self._digest: bytes | None = None
+        self._future: Future[bytes] | None = None
+
+    def hash_beside(self, pool: ThreadPoolExecutor) -> None:
+        """Begin to hash a large message on another thread; hashlib releases the GIL."""
+        needed = self._digest is None and self._future is None and self.disclosure != Disclosure.ABSENT
+        if needed and len(self.payload) >= HASH_BESIDE_BYTES:
+            self._future = pool.submit(digest, self.payload, self.algorithm)
 
     def reference(self, attestation: bytes = b"") -> DataReference:
-        """Return the message's reference in clear (without a digest where it is to be absent); hashes it once."""
+        """Return the message's reference in clear (without a digest where it is to be absent); waits for its digest."""
         if self.disclosure == Disclosure.ABSENT:
             self._digest = NO_DIGEST
         if self._digest is None:
-            self._digest = digest(self.payload, self.algorithm)
+            future, self._future = self._future, None
+            self._digest = future.result() if future is not None else digest(self.payload, self.algorithm)
         size = covered_size(self.payload)
         return DataReference(self.topic, self.type, self._digest, size, self.stamp_ns, attestation, self.algorithm)
 
@@ -97,6 +106,7 @@ class AttestationPublisher:
         Without `disclosing` no message can be committed to.
         """
         self.session = session
+        self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self.published = 0
         self._publish, self._report = publish, report
         self._disclosing = disclosing
@@ -131,6 +141,7 @@ class AttestationPublisher:
             self._closed = True
             self._queue.put(None)
             self._thread.join()
+            self.pool.shutdown()
 
     def _work(self) -> None:
         while True:

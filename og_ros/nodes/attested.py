@@ -253,7 +253,9 @@ class Attestor:
             stamped = deserialize_message(payload, kind) if isinstance(message, bytes) else message
             stamp = stamped.header.stamp.sec * 10**9 + stamped.header.stamp.nanosec
         disclosure = self._hidden.get(topic, Disclosure.CLEAR)
-        return Message(topic, name, payload, max(stamp, 0), disclosure=disclosure)
+        found = Message(topic, name, payload, max(stamp, 0), disclosure=disclosure)
+        found.hash_beside(self._attestations.pool)
+        return found
 
     def now_ns(self) -> int:
         """The node's clock, ns."""

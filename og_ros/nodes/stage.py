@@ -321,6 +321,8 @@ class Stage(LifecycleNode):
 
     def _infer(self, work: _Work, inputs: tuple[Message, ...], trigger: int, began: int) -> None:
         start_ns = self.get_clock().now().nanoseconds
+        for message in inputs:
+            message.hash_beside(work.attestations.pool)
         samples = [message.sample for message in inputs]
         stamp_ns = output_stamp(work.inference.inputs, samples, trigger, start_ns)
         try:
