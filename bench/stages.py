@@ -153,6 +153,33 @@ PLAIN = (str(HERE / "plain_stage.py"), "{pipeline}", "{stage}")
 ATTESTED = ("-m", "og_ros.nodes.stage", "--ros-args", "-p", "pipeline:={pipeline}", "-p", "stage:={stage}")
 
 
+PEER = (str(HERE / "peer_stage.py"), "{pipeline}", "{stage}")
+
+
+def one_way(payload: bytes, rounds: int = 200) -> float:
+    """Return the median seconds of a small message through DDS, from publisher to callback in one process."""
+    rclpy.init()
+    node = rclpy.create_node("bench_round")
+    executor = EventsExecutor()
+    executor.add_node(node)
+    times: list[float] = []
+    kind = message_class(VECTOR)
+    publisher = node.create_publisher(kind, "/bench/round", 10)
+    began = 0.0
+    node.create_subscription(kind, "/bench/round", lambda raw: times.append(time.perf_counter() - began), 10, raw=True)
+    while publisher.get_subscription_count() == 0:
+        executor.spin_once(timeout_sec=0.05)
+    for number in range(rounds):
+        began = time.perf_counter()
+        publisher.publish(payload)
+        while len(times) <= number:
+            executor.spin_once(timeout_sec=0.1)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return sorted(times)[len(times) // 2]
+
+
 def compare(load: Load, kinds: dict[str, Sequence[str]], directory: Path, seconds: float) -> dict[str, Series]:
     """Drive a stage of each kind at the load's rate, their turns alternating, for some seconds."""
     rclpy.init()
