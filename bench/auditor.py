@@ -20,13 +20,15 @@ from scenario import honest_run, honest_ticks
 
 from og_ros.attest import ATTESTATION_TYPE, decode_attestation, verify
 from og_ros.audit.auditor import Auditor
-from og_ros.nodes.topics import attestation_qos, message_class
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class
 from og_ros.registry import Registry
 
 Figures = tuple[float, float, float]
 TICKS = 1000
 RECORDS_PER_TICK = 9
 STAGES = 3
+# The auditor subscribes to sensors once attestations name them.
+WARM_UP_S = 3
 
 
 def live(directory: Path, measure: Callable[..., Figures]) -> tuple[Figures, float]:
@@ -77,18 +79,21 @@ def node_share(directory: Path, seconds: float, image_bytes: int = 0, rate_hz: f
             qos = attestation_qos() if record.type == ATTESTATION_TYPE else QoSProfile(depth=10)
             publishers[record.topic] = node.create_publisher(message_class(record.type), record.topic, qos)
         deadline = time.monotonic() + 60
-        while not all(publisher.get_subscription_count() for publisher in publishers.values()):
+        heard = [publisher for topic, publisher in publishers.items() if topic.endswith(ATTESTATION_SUFFIX)]
+        while not all(publisher.get_subscription_count() for publisher in heard):
             if time.monotonic() > deadline or auditor.poll() is not None:
                 raise RuntimeError("the auditor did not subscribe")
             time.sleep(0.1)
         scenario.MS = round(1e9 / rate_hz / 50)  # its ticks are of 50 ms
         run = honest_run(0)
         process = psutil.Process(auditor.pid)
-        began = _cpu(process), time.monotonic()
-        records = honest_ticks(run, round(seconds * rate_hz), time.time_ns(), 1 << 32, image=image)
+        began, start = (_cpu(process), time.monotonic()), time.monotonic()
+        records = honest_ticks(run, round((seconds + WARM_UP_S) * rate_hz), time.time_ns(), 1 << 32, image=image)
         for number, record in enumerate(records):
             if number % RECORDS_PER_TICK == 0:
-                at = began[1] + number / RECORDS_PER_TICK / rate_hz
+                if number == round(WARM_UP_S * rate_hz) * RECORDS_PER_TICK:
+                    began = _cpu(process), time.monotonic()
+                at = start + number / RECORDS_PER_TICK / rate_hz
                 time.sleep(max(0.0, at - time.monotonic()))
             publishers[record.topic].publish(bytes(record.payload))
         share = (_cpu(process) - began[0]) / (time.monotonic() - began[1])
