@@ -42,6 +42,19 @@ class AttestationReader:
             attestation = shape.template.read(payload)
             if attestation is not None:
                 return attestation
+        return self._read_slowly(payload, key, shape)
+
+    def read_known(self, payload: bytes | memoryview, topic: str, digest: bytes) -> Attestation:
+        """Read an attestation that was read before, by who found its digest; its COSE form is made when asked for."""
+        key = (topic, len(payload))
+        shape = self._shapes.get(key)
+        if shape is not None and shape.template is not None:
+            found = shape.template.decode(payload)
+            if found is not None:
+                return Attestation.deferred(*found, digest)
+        return self._read_slowly(payload, key, shape)
+
+    def _read_slowly(self, payload: bytes | memoryview, key: tuple[str, int], shape: _Shape | None) -> Attestation:
         attestation = wire.decode_attestation(payload)
         session = attestation.statement.session
         if shape is None or shape.session != session:
@@ -90,6 +103,17 @@ class _Template:
 
     def read(self, payload: bytes | memoryview) -> Attestation | None:
         """Read a payload of the template's length; None where it does not fit, or holds what must be refused."""
+        found = self.decode(payload)
+        if found is None:
+            return None
+        statement, signature = found
+        encoded = self._form.encode(statement)
+        if encoded is None:
+            return None
+        return self._form.seal(statement, encoded, self._form.to_be_signed(encoded), signature)
+
+    def decode(self, payload: bytes | memoryview) -> tuple[Statement, bytes] | None:
+        """Return the statement and the signature of a payload; None as `read` does."""
         if self._constants.unpack(payload) != self._expected:
             return None
         values = iter(self._variables.unpack(payload))
@@ -153,10 +177,7 @@ class _Template:
             first.mode_used,
             first.format_version,
         )
-        encoded = self._form.encode(statement)
-        if encoded is None:
-            return None
-        return self._form.seal(statement, encoded, self._form.to_be_signed(encoded), signature)
+        return statement, signature
 
 
 def _layout(encoded: bytes, fields: Iterable[tuple[bytes, str]]) -> tuple[struct.Struct, struct.Struct]:
