@@ -1,4 +1,4 @@
-"""Measures the audit of a recording: against its floor, on two processes, and its memory.
+"""Measures the audit of a recording: against its floor, on two processes against one, and its peak memory.
 
 The floor is what no audit can do without: reading each message raw, SHA-256 of each attested message, and one
 signature verification for each attestation, over bytes that were prepared before; in a bare loop.

@@ -47,7 +47,5 @@ def record_sealed(directory: Path, measure: Measure) -> dict[str, tuple[float, f
             lambda p=payloads: record(p, False), lambda p=payloads: record(p, True), 3
         )
     record(images, True)
-    found["unseal, 200 images 640x480 (floor: record in clear)"] = measure(
-        lambda: record(images, False), open_again, 3
-    )
+    found["unseal, 200 images 640x480 (floor: record in clear)"] = measure(lambda: record(images, False), open_again, 3)
     return found

@@ -6,9 +6,12 @@ import hashlib
 from functools import lru_cache
 from typing import Final, Protocol
 
+from og_ros.attest import tree_digest
 from og_ros.errors import AttestationError
 
 ENCAPSULATION_SIZE: Final = 4
+# By the names that attestations give them.
+ALGORITHMS: Final = ("sha256", "blake3", tree_digest.ALGORITHM)
 _PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -26,7 +29,7 @@ def _new(algorithm: str) -> _Hash:
         except ImportError as error:
             raise AttestationError("digest algorithm 'blake3' needs the PyPI package blake3") from error
         return blake3()  # type: ignore[no-any-return,unused-ignore]
-    raise AttestationError(f"digest algorithm {algorithm!r} is not known; use 'sha256' or 'blake3'")
+    raise AttestationError(f"digest algorithm {algorithm!r} is not known; use one of {', '.join(ALGORITHMS)}")
 
 
 def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -> bytes:
@@ -36,6 +39,7 @@ def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -
     zero-padded at its end to a multiple of 4 bytes. The options bytes carry the padding's length in XCDR2 and
     middlewares pad a payload to 4 bytes on the wire (75 bytes sent arrive as 76), so neither may count
     (OMG DDS-XTypes 1.3, 7.6.3.1.2). The GIL is released while a large message is hashed.
+    `sha256-tree` hashes the same bytes as a tree of chunks: see og_ros.attest.tree_digest.
 
     Raises AttestationError for a payload shorter than its encapsulation header, a view that is not contiguous, or an
     unknown algorithm.
@@ -47,6 +51,8 @@ def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -
         view = memoryview(view.tobytes())
     if view.nbytes < ENCAPSULATION_SIZE:
         raise AttestationError(f"a CDR payload has at least 4 bytes; this one has {view.nbytes}")
+    if algorithm == tree_digest.ALGORITHM:
+        return tree_digest.tree_digest(view)
     state = _new(algorithm)
     state.update(bytes(view[:2]) + b"\0\0")
     state.update(view[4:])
@@ -59,6 +65,8 @@ def digest(message: bytes | bytearray | memoryview, algorithm: str = "sha256") -
 @lru_cache(maxsize=64)
 def is_computable(algorithm: str) -> bool:
     """Return whether `digest` can compute an algorithm here: it is known, and what it needs is installed."""
+    if algorithm == tree_digest.ALGORITHM:
+        return True
     try:
         _new(algorithm)
     except AttestationError:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from typing import Final
 
-from og_ros.attest import cose
+from og_ros.attest import cose, wire
+from og_ros.attest.session_template import SessionTemplate, Shape, shape_of
 from og_ros.attest.signer import Signer
 from og_ros.attest.statement import (
     NO_DIGEST,
@@ -19,6 +21,9 @@ from og_ros.attest.statement import (
     Runtime,
     Statement,
 )
+
+# A stage has one shape of statement, or a few: with and without a link to an input's attestation. More get no template.
+MAX_TEMPLATES: Final = 32
 
 
 class Session:
@@ -36,6 +41,8 @@ class Session:
         self._signer = signer
         self._sequence = 0
         self._previous = NO_DIGEST
+        self._templates: dict[Shape, SessionTemplate | None] = {}
+        self._newest: tuple[Attestation, bytes] | None = None
 
     @property
     def sequence(self) -> int:
@@ -80,7 +87,26 @@ class Session:
             mode_requested=mode_requested,
             mode_used=mode_used,
         )
-        attestation = cose.sign(statement, self._signer)
+        attestation = self._sign(statement)
         self._sequence += 1
         self._previous = attestation.digest
+        return attestation
+
+    def serialised(self, attestation: Attestation) -> bytes:
+        """Return what `encode_attestation` gives; at no cost for the newest attestation of the session."""
+        if self._newest is not None and self._newest[0] is attestation:
+            return self._newest[1]
+        return wire.encode_attestation(attestation)
+
+    def _sign(self, statement: Statement) -> Attestation:
+        shape = shape_of(statement)
+        template = self._templates.get(shape)
+        if template is not None:
+            signed = template.sign(statement, self._signer)
+            if signed is not None:
+                self._newest = signed
+                return signed[0]
+        attestation = cose.sign(statement, self._signer)
+        if shape not in self._templates and len(self._templates) < MAX_TEMPLATES:
+            self._templates[shape] = SessionTemplate.of(attestation)
         return attestation

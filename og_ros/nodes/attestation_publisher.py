@@ -8,14 +8,15 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from og_ros.attest import Clock, DataReference, Disclosure, Session, decode_attestation, digest, encode_attestation
+from og_ros.attest import Clock, DataReference, Disclosure, Session, digest
 from og_ros.attest.commitment import conceal, salt_of
 from og_ros.attest.digest import covered_size
 from og_ros.attest.side_file import SideRecord
 from og_ros.attest.statement import NO_DIGEST, Attestation
+from og_ros.attest.template import AttestationReader
 from og_ros.errors import AttestationError
 from og_ros.log.journal import Journal
 
@@ -27,10 +28,12 @@ UPSTREAM_MEMORY: Final = 4096
 class Message:
     """A message that was read or written: its bytes, when it was taken, and, once somebody needs it, its digest.
 
-    `disclosure` is how an attestation is to name it.
+    `disclosure` is how an attestation is to name it, `algorithm` that of its digest.
     """
 
-    __slots__ = ("_digest", "_future", "disclosure", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type")
+    __slots__ = (
+        "_digest", "_future", "algorithm", "disclosure", "payload", "sample", "stamp_ns", "taken_ns", "topic", "type",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,9 +43,10 @@ class Message:
         stamp_ns: int = 0,
         sample: Any = None,
         disclosure: Disclosure = Disclosure.CLEAR,
+        algorithm: str = "sha256",
     ) -> None:
         self.topic, self.type, self.payload, self.stamp_ns = topic, type, payload, stamp_ns
-        self.sample, self.disclosure = sample, disclosure
+        self.sample, self.disclosure, self.algorithm = sample, disclosure, algorithm
         self.taken_ns = time.monotonic_ns()
         self._digest: bytes | None = None
         self._future: Future[bytes] | None = None
@@ -51,17 +55,17 @@ class Message:
         """Begin to hash a large message on another thread; hashlib releases the GIL."""
         needed = self._digest is None and self._future is None and self.disclosure != Disclosure.ABSENT
         if needed and len(self.payload) >= HASH_BESIDE_BYTES:
-            self._future = pool.submit(digest, self.payload)
+            self._future = pool.submit(digest, self.payload, self.algorithm)
 
     def reference(self, attestation: bytes = b"") -> DataReference:
         """Return the message's reference in clear (without a digest where it is to be absent); waits for its digest."""
         if self.disclosure == Disclosure.ABSENT:
             self._digest = NO_DIGEST
         if self._digest is None:
-            self._digest = self._future.result() if self._future is not None else digest(self.payload)
-            self._future = None
+            future, self._future = self._future, None
+            self._digest = future.result() if future is not None else digest(self.payload, self.algorithm)
         size = covered_size(self.payload)
-        return DataReference(self.topic, self.type, self._digest, size, self.stamp_ns, attestation)
+        return DataReference(self.topic, self.type, self._digest, size, self.stamp_ns, attestation, self.algorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class AttestationPublisher:
         self._queue: queue.Queue[Inference | None] = queue.Queue(maxsize=capacity)
         self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
         self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
+        self._reader = AttestationReader()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="signer", daemon=True)
         self._thread.start()
@@ -158,11 +163,16 @@ class AttestationPublisher:
         self._read_arrived()
         inputs = []
         for message in inference.inputs:
-            reference = self._shown(message)
-            source, at = self._upstream.get((message.topic, reference.digest), (b"", 0))
+            shown = self._shown(message)
+            source, at = self._upstream.get((message.topic, shown.digest), (b"", 0))
             # An output leaves its stage before its attestation. One that was here before the message belongs to an
             # earlier message of the same bytes.
-            inputs.append(replace(reference, attestation=source) if source and at >= message.taken_ns else reference)
+            if source and at >= message.taken_ns:
+                shown = DataReference(
+                    shown.topic, shown.type, shown.digest, shown.size, shown.stamp_ns, source,
+                    shown.digest_algorithm, shown.disclosure,
+                )  # fmt: skip
+            inputs.append(shown)
         attestation = self.session.attest(
             inputs,
             [self._shown(message) for message in inference.outputs],
@@ -173,7 +183,7 @@ class AttestationPublisher:
         )
         if self._journal is not None:
             self._journal.append(attestation.statement.sequence, attestation.cose)
-        self._publish(encode_attestation(attestation))
+        self._publish(self.session.serialised(attestation))
         self.published += 1
         if self._disclosing is not None and self._disclosing.keep is not None:
             self._keep(attestation, "input", inference.inputs, self._disclosing.keep)
@@ -206,7 +216,7 @@ class AttestationPublisher:
         while self._arrived:
             topic, payload, at = self._arrived.popleft()
             try:
-                attestation = decode_attestation(payload)
+                attestation = self._reader.read(payload, topic)
             except AttestationError as error:
                 self._report(f"attestation of {topic}", error)
                 continue

@@ -10,17 +10,24 @@ from types import FrameType
 from typing import Final
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from og_ros.errors import OgError
+from og_ros.nodes.real_time import IdleCollection, keep_freed_memory
 
 # A process group and the parent in it often both pass a signal on: two in so short a time are one wish.
 _ONE_WISH_S: Final = 1.0
 
 
-def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, linger_s: float = 0.0) -> int:
+# Spinning ends at the latest after so long, to look at `finished`, and to collect garbage in an idle moment.
+_SPIN_S: Final = 0.5
+
+
+def run_node(
+    make: Callable[[], Node], args: Sequence[str] | None = None, *, linger_s: float = 0.0, events: bool = False
+) -> int:
     """Spin a node until SIGINT, SIGTERM, or its attribute `finished` is true; then let it `close` and leave.
 
     rclpy's own handlers would shut the context down first, and what the node still holds could not be published; so
@@ -28,9 +35,15 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, lin
     at once, and what the others still have to say shall be heard. Another signal, more than a second after the first,
     ends the process at once. Returns the exit code: the node's attribute `exit_code` if it has one, else 0, or 1 after
     an OgError, which is printed as one line.
+
+    With `events`, rclpy's EventsExecutor runs the callbacks where there is one (Jazzy's 7.1.4 and later): it builds no
+    wait set for each message. It is for nodes without coroutines as callbacks. Memory and garbage are kept out of
+    callbacks: see og_ros.nodes.real_time.
     """
+    keep_freed_memory()
     rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
-    executor = SingleThreadedExecutor()
+    executor = _events_executor() if events else None
+    executor = executor or SingleThreadedExecutor()
     signalled: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -45,14 +58,17 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, lin
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     node: Node | None = None
+    collection: IdleCollection | None = None
     try:
         node = make()
         executor.add_node(node)
+        collection = IdleCollection()
         while rclpy.ok() and not getattr(node, "finished", False):
-            left = 0.5 if signalled is None else signalled + linger_s - time.monotonic()
+            left = _SPIN_S if signalled is None else signalled + linger_s - time.monotonic()
             if left <= 0:
                 break
-            executor.spin_once(timeout_sec=min(left, 0.5))
+            executor.spin_once(timeout_sec=min(left, _SPIN_S))
+            collection.idle()
     except ExternalShutdownException:
         pass
     except OgError as error:
@@ -60,6 +76,8 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, lin
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
+        if collection is not None:
+            collection.close()
         if node is not None:
             close = getattr(node, "close", None)
             if close is not None:
@@ -74,3 +92,11 @@ def run_node(make: Callable[[], Node], args: Sequence[str] | None = None, *, lin
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
     return int(getattr(node, "exit_code", 0))
+
+
+def _events_executor() -> Executor | None:
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return None
+    return EventsExecutor()

@@ -15,6 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
+from og_ros.attest.digest import is_computable
 from og_ros.errors import ConfigError, OgError
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
@@ -62,6 +63,7 @@ _DESCRIPTIONS: Final = {
     "journal_limit_mb": "size of the journal, MB; the oldest attestations make room",
     "journal_days": "age at which attestations leave the journal, days",
     "disclosure": "how attestations name these messages: clear (digest), committed (salted digest) or absent",
+    "digest": "algorithm of these messages' digest: sha256, blake3 or sha256-tree",
     "topic": "topic of this input or output",
     "type": "message type, such as sensor_msgs/msg/Image",
     "adapter": "adapter between message and tensor; default: og_ros's own for the type",
@@ -71,6 +73,16 @@ _DESCRIPTIONS: Final = {
     "attestation": "topic of the attestations of what publishes this input; none: do not listen",
     "frame_id": "frame of this output's header; default: that of the triggering input",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _InputPort:
+    """An input as its callback needs it: nothing is looked up while a message waits."""
+
+    name: str
+    config: InputConfig
+    topic: str
+    disclosure: Disclosure
 
 
 @dataclass
@@ -89,6 +101,7 @@ class _Work:
     subscriptions: list[Any]
     input_topics: list[str]
     output_topics: list[str]
+    input_ports: list[_InputPort]
     newest: list[tuple[Message, int] | None]
 
 
@@ -196,6 +209,9 @@ class Stage(LifecycleNode):
         return from_parameters({**to_parameters(pipeline.stages[name]), **given})
 
     def _configure(self, config: StageConfig) -> None:
+        for port in (*config.inputs.values(), *config.outputs.values()):
+            if not is_computable(port.digest):
+                raise ConfigError(f"digest {port.digest} needs the PyPI package {port.digest}")
         signer = SoftwareSigner.load(config.key)
         inference = Inference.configure(config)
         input_types = [message_class(port.type) for port in config.inputs.values()]
@@ -247,10 +263,14 @@ class Stage(LifecycleNode):
             subscriptions=[],
             input_topics=input_topics,
             output_topics=[output.topic_name for output in outputs],
+            input_ports=[
+                _InputPort(name, port, topic, _disclosure(port))
+                for (name, port), topic in zip(config.inputs.items(), input_topics, strict=True)
+            ],
             newest=[None] * len(input_types),
         )
-        for index, (name, port) in enumerate(config.inputs.items()):
-            callback = partial(self._receive, index, name)
+        for index, port in enumerate(config.inputs.values()):
+            callback = partial(self._receive, index)
             self._subscribe(input_types[index], input_topics[index], callback, _qos(port.qos))
             if port.attestation != "none":
                 source = port.attestation or input_topics[index] + ATTESTATION_SUFFIX
@@ -281,19 +301,18 @@ class Stage(LifecycleNode):
             now_ns=time.time_ns(),
         )
 
-    def _receive(self, index: int, name: str, payload: bytes) -> None:
+    def _receive(self, index: int, payload: bytes) -> None:
         work = self._work
         if not self._active or work is None:
             return
         began = time.monotonic_ns()
-        port = list(work.config.inputs.values())[index]
-        message = Message(work.input_topics[index], port.type, payload, disclosure=_disclosure(port))
-        if port.trigger:
-            message.hash_beside(work.attestations.pool)
+        known = work.input_ports[index]
+        port = known.config
+        message = Message(known.topic, port.type, payload, disclosure=known.disclosure, algorithm=port.digest)
         try:
             message.sample = work.inference.decode(index, payload)
         except OgError as error:
-            self.faults.report(f"input {name}", error)
+            self.faults.report(f"input {known.name}", error)
             return
         message.stamp_ns = message.sample.stamp_ns
         work.newest[index] = (message, began)
@@ -338,7 +357,9 @@ class Stage(LifecycleNode):
                 self.faults.report("publishing", error)
                 continue
             topic = work.output_topics[index]
-            outputs.append(Message(topic, port.type, payload, stamp, disclosure=_disclosure(port)))
+            outputs.append(
+                Message(topic, port.type, payload, stamp, disclosure=_disclosure(port), algorithm=port.digest)
+            )
         duration = time.monotonic_ns() - began
         clock = Clock.SIM if self.get_clock().ros_time_is_active else Clock.SYSTEM
         if outputs:
@@ -397,7 +418,7 @@ def run_stage(kind: type[Stage], args: Sequence[str] | None = None) -> int:
             raise
         return node
 
-    return run_node(make, args)
+    return run_node(make, args, events=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:

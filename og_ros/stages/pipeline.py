@@ -20,6 +20,9 @@ Parameter: TypeAlias = str | int | float | bool | list[str] | list[int] | list[f
 # How an attestation names a message: by its digest, by a commitment to it, or not at all.
 DisclosureMode: TypeAlias = Literal["clear", "committed", "absent"]
 
+# How a message is hashed; og_ros.attest.digest.ALGORITHMS. One topic has one algorithm, in every stage that names it.
+DigestAlgorithm: TypeAlias = Literal["sha256", "blake3", "sha256-tree"]
+
 # An output's attestations are published beside it: /wheel_command has /wheel_command/attestation.
 ATTESTATION_SUFFIX: Final = "/attestation"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
@@ -68,6 +71,8 @@ class InputConfig:
         max_age_ms: for inputs that do not trigger: no inference when the newest message arrived longer ago.
         attestation: topic of the attestations of what publishes this input; empty: `<topic>/attestation`; `none`.
         disclosure: whether attestations name its messages by their digest (clear), by a commitment, or not at all.
+        digest: algorithm of the digest: sha256, blake3 (fast on large messages) or sha256-tree (on all cores, and
+            regions can be proven). The same in every stage that names the topic.
     """
 
     topic: str
@@ -79,6 +84,7 @@ class InputConfig:
     max_age_ms: float | None = None
     attestation: str = ""
     disclosure: DisclosureMode = "clear"
+    digest: DigestAlgorithm = "sha256"
     qos: QosConfig = field(default_factory=QosConfig)
 
     def __post_init__(self) -> None:
@@ -91,7 +97,7 @@ class InputConfig:
 class OutputConfig:
     """A topic that a tensor is published on; `frame_id` of its header: none takes that of the trigger input.
 
-    `disclosure` is as for an input.
+    `disclosure` and `digest` are as for an input.
     """
 
     topic: str
@@ -101,6 +107,7 @@ class OutputConfig:
     options: Mapping[str, object] = field(default_factory=dict)
     frame_id: str = ""
     disclosure: DisclosureMode = "clear"
+    digest: DigestAlgorithm = "sha256"
     qos: QosConfig = field(default_factory=QosConfig)
 
     def __post_init__(self) -> None:
@@ -229,6 +236,7 @@ def _pipeline(file: YamlFile) -> Pipeline:
         if not isinstance(section, dict):
             raise ConfigError(f"{name} must be a mapping; known at the top: robot, registry, registry_root, stages")
     _check_disclosed(found)
+    _check_digests(found)
     first = next(iter(found.values()))
     registry = shared.get("registry")
     return Pipeline(
@@ -250,6 +258,18 @@ def _check_disclosed(stages: Mapping[str, StageConfig]) -> None:
                 first, mode = modes.setdefault(port.topic, (where, port.disclosure))
                 if (mode == "clear") != (port.disclosure == "clear"):
                     raise ConfigError(f"{where} is {port.disclosure}, and {first} of the same topic is {mode}")
+
+
+def _check_digests(stages: Mapping[str, StageConfig]) -> None:
+    """Refuse a topic that two stages hash differently: an auditor could not join what they say of its messages."""
+    algorithms: dict[str, tuple[str, str]] = {}
+    for stage, config in stages.items():
+        for side, ports in (("inputs", config.inputs), ("outputs", config.outputs)):
+            for name, port in ports.items():
+                where = f"stages.{stage}.{side}.{name}.digest"
+                first, algorithm = algorithms.setdefault(port.topic, (where, port.digest))
+                if algorithm != port.digest:
+                    raise ConfigError(f"{where} is {port.digest}, and {first} of the same topic is {algorithm}")
 
 
 def _absolute(stage: StageConfig, base: Path) -> StageConfig:

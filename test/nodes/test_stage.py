@@ -53,7 +53,7 @@ stages:
     key: second.pem
     inputs:
       a: {{topic: /y, type: {ARRAY}, trigger: true, qos: {{depth: 1000}}}}
-      b: {{topic: /v, type: {TWIST}, max_age_ms: 60000}}
+      b: {{topic: /v, type: {TWIST}, max_age_ms: 60000, digest: sha256-tree}}
     outputs: {{y: {{topic: /command, type: {TWIST}, frame_id: base, qos: {{depth: 1000}}}}}}
 """)
     return path
@@ -123,7 +123,8 @@ def test_chain_of_two_stages(peer: Peer, pipeline: Path, tmp_path: Path) -> None
     for output, command, attestation in zip(middle, commands, second(), strict=True):
         a, b = attestation.statement.inputs
         assert (a.topic, b.topic) == ("/y", "/v")
-        assert (a.digest, b.digest) == (digest(output), digest(velocity))
+        assert (a.digest, b.digest) == (digest(output), digest(velocity, "sha256-tree"))
+        assert (a.digest_algorithm, b.digest_algorithm) == ("sha256", "sha256-tree")
         assert b.stamp_ns == 1_500_000_002
         assert not b.attestation
         assert attestation.statement.outputs[0].stamp_ns == 1_500_000_002

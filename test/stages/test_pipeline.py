@@ -171,3 +171,14 @@ def test_what_ros_parameters_cannot_say_is_refused() -> None:
 def test_parameters_that_are_no_stage(parameters: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         from_parameters(parameters)
+
+
+def test_one_topic_has_one_digest(tmp_path: Path) -> None:
+    one = GOOD.replace("type: sensor_msgs/msg/Image", "type: sensor_msgs/msg/Image\n        digest: sha256-tree")
+    (stage,) = load(tmp_path, one).stages.values()
+    assert (stage.inputs["image"].digest, stage.outputs["line"].digest) == ("sha256-tree", "sha256")
+    other = GOOD[GOOD.index("  perception:") : GOOD.index("auditor:")].replace("perception", "second")
+    with pytest.raises(ConfigError, match="of the same topic is sha256-tree"):
+        load(tmp_path, one.replace("auditor:", f"{other}auditor:"))
+    with pytest.raises(ConfigError, match="digest"):
+        load(tmp_path, GOOD.replace("type: sensor_msgs/msg/Image", "type: sensor_msgs/msg/Image\n        digest: md5"))
