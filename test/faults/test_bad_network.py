@@ -46,7 +46,7 @@ PROFILE = """\
   </participant>
 </profiles>
 """
-POLICY = "version: 1\nname: lossy_link\nmax_clock_skew_s: 60\n"
+POLICY = 'version: 1\nname: lossy_link\nmax_clock_skew_s: 60\nmax_loss: {"*": 0.5}\n'
 
 
 class Child:
