@@ -123,6 +123,13 @@ KINDS: Final[dict[str, Kind]] = {
     "pack_records_differ": Kind(_V, "A pack's attestations or proofs are not those of its own recording and log."),
     "pack_report_differs": Kind(_V, "A pack's report says other things than an audit of its own records."),
     "pack_report_outdated": Kind(_W, "Another version of og_ros reports other things on the records of a pack."),
+    # Gate
+    "envelope_invalid": Kind(_V, "The physical envelope cannot be used: malformed, not its owner's, old, or widened."),
+    "envelope_not_in_force": Kind(_V, "A command came outside of the envelope's time of validity or shift hours."),
+    "envelope_exceeded": Kind(_V, "A command is outside of the bounds of the signed physical envelope."),
+    "zone_violated": Kind(_V, "The robot is where the envelope does not allow it, or nobody knows where it is."),
+    "emergency_stop": Kind(_V, "A signed emergency stop is in force, and was not released."),
+    "stop_invalid": Kind(_W, "An emergency stop or release was not taken: malformed, forged, or of nobody listed."),
 }  # fmt: skip
 
 
