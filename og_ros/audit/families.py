@@ -40,6 +40,7 @@ _NEEDS_BY_FAMILY: Final = {
     "policy": _POLICY,
     "fleet": ("recordings", "it takes more than one recording to see it"),
     "packs": ("pack", "no evidence pack was verified"),
+    "gate": ("gate", "a gate finds it, while the robot runs"),
 }
 _NEEDS: Final = {
     "signature_invalid": _REGISTRY,

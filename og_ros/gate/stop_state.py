@@ -88,7 +88,10 @@ class StopState:
 
     def __call__(self, topic: str, type: str, payload: bytes, now_ns: int) -> Refusal | None:
         """Refuse every command while the robot is stopped: a check of the gate."""
-        return None if self.reason is None else Refusal("emergency_stop", self.reason)
+        if self.reason is None:
+            return None
+        how = f"{self.missing} to release it, for the challenge {self.challenge.hex()}"
+        return Refusal("emergency_stop", f"{self.reason} ({how})")
 
     def take(self, payload: bytes) -> Outcome:
         """Take a message; raises StopError, saying why, when it changes nothing because it is not valid."""
