@@ -22,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "support"))
 
 import fleet
+from envelopes import check_commands
 from rosbags.rosbag2 import Reader
 from scenario import honest_run
 from sealing import record_sealed
@@ -139,6 +140,7 @@ def main() -> int:
         "attest, 1000 (floor: ES256 signature)": attest_small(),
         "digest rule, 100 images 640x480 (floor: SHA-256)": digest_image(),
         "read and verify, 1000 (floor: verification)": read_attestation(),
+        **check_commands(measure),
     }
     with tempfile.TemporaryDirectory() as directory:
         results |= audit_small_messages(Path(directory))

@@ -341,9 +341,8 @@ def _field(layout: Layout, part: _Part, name: str, rest: Path, text: str) -> Fie
         pick, single = inner.pick, inner.single and index is not None
         if index is None:
             return Field(
-                text, None, inner.code, single, lambda tree: [v for item in tree[name] for v in pick(item)],
-                inner.is_sequence,
-            )  # fmt: skip
+                text, None, inner.code, single, lambda tree: _joined([pick(i) for i in tree[name]]), inner.is_sequence
+            )
         return Field(
             text, None, inner.code, single, lambda tree: pick(_element(tree[name], index, text)), inner.is_sequence
         )
@@ -355,6 +354,13 @@ def _field(layout: Layout, part: _Part, name: str, rest: Path, text: str) -> Fie
     if isinstance(part, _Numbers):
         return Field(text, None, code, True, lambda tree: (_element(tree[name], index, text).item(),))
     return Field(text, None, code, True, lambda tree: (_element(tree[name], index, text),))
+
+
+def _joined(values: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """Return the values of all elements as one sequence; arrays stay an array, which is fast to compare."""
+    if any(isinstance(part, np.ndarray) for part in values):
+        return np.concatenate([part for part in values if len(part)])  # type: ignore[return-value]
+    return [value for part in values for value in part]
 
 
 def _element(values: Sequence[Any], index: int, text: str) -> Any:

@@ -97,7 +97,10 @@ def test_a_stop_and_its_release_reach_a_gate(site: Path, capsys: pytest.CaptureF
     thread = threading.Thread(target=spin)
     thread.start()
     try:
-        assert main(["estop", "send", "--robot", "amr-1", "--key", "floor.pem", "--reason", "smoke", "--seconds", "1.5"]) == 0
+        assert (
+            main(["estop", "send", "--robot", "amr-1", "--key", "floor.pem", "--reason", "smoke", "--seconds", "1.5"])
+            == 0
+        )
         until(lambda: gate.stopped)
         words = f"estop release --robot amr-1 --key safety-1.pem --challenge {gate.challenge.hex()} --seconds 1.5"
         assert main(words.split()) == 0
