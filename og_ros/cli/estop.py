@@ -42,9 +42,8 @@ def add_parser(subparsers: Any) -> None:
         action.add_argument("--key", type=Path, required=True, metavar="KEY", help="the private key of an authority")
         action.add_argument("--reason", default="", help="why, in a few words; everybody can read it")
         action.add_argument(
-            "--seconds", type=float, default=2.0, metavar="S",
-            help="how long it is sent, ten times a second (default: 2)",
-        )  # fmt: skip
+            "--wait", type=float, default=10.0, metavar="S", help="how long to look for a listener (default: 10)"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         from og_ros.nodes.stop_sender import send
     except ImportError as error:
         raise ConfigError("sending needs ROS 2 (rclpy): source ROS, or pip install og_ros[ros]") from error
-    heard: int = send(estop.encode(message), args.seconds)
+    heard: int = send(estop.encode(message), args.wait)
     print(f"{message.kind.name.lower()} of {args.robot}, sent by key {signer.key_id.hex()[:16]}: {heard} listened")
     return 0 if heard else NOT_HEARD
 

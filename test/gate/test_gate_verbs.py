@@ -97,12 +97,10 @@ def test_a_stop_and_its_release_reach_a_gate(site: Path, capsys: pytest.CaptureF
     thread = threading.Thread(target=spin)
     thread.start()
     try:
-        assert (
-            main(["estop", "send", "--robot", "amr-1", "--key", "floor.pem", "--reason", "smoke", "--seconds", "1.5"])
-            == 0
-        )
+        stop = "estop send --robot amr-1 --key floor.pem --reason smoke"
+        assert main(stop.split()) == 0
         until(lambda: gate.stopped)
-        words = f"estop release --robot amr-1 --key safety-1.pem --challenge {gate.challenge.hex()} --seconds 1.5"
+        words = f"estop release --robot amr-1 --key safety-1.pem --challenge {gate.challenge.hex()}"
         assert main(words.split()) == 0
         until(lambda: not gate.stopped)
     finally:
@@ -113,7 +111,7 @@ def test_a_stop_and_its_release_reach_a_gate(site: Path, capsys: pytest.CaptureF
         rclpy.shutdown(context=context)
     assert outcomes[0] is Outcome.STOPPED
     assert outcomes.count(Outcome.RELEASED) == 1
-    assert set(outcomes) == {Outcome.STOPPED, Outcome.REPLAYED, Outcome.RELEASED}
+    assert set(outcomes) <= {Outcome.STOPPED, Outcome.REPLAYED, Outcome.RELEASED}
 
 
 def until(happened: Callable[[], bool], seconds: float = 5.0) -> None:
