@@ -78,10 +78,10 @@ def _narrow(args: argparse.Namespace) -> int:
     from og_ros.gate.envelope_check import EnvelopeCheck
 
     files = [(str(file), envelope_format.read_file(file)) for file in args.chain]
-    owner, now_ns = _owner(args), time.time_ns()
-    above = open_chain(files, owner, now_ns)
+    owner = _owner(args)
+    above = open_chain(files, owner)
     made, signer = _read(args, above.signed[-1].digest), _signer(args)
-    whole = open_chain([*files, (str(args.yaml), envelope_format.sign(made, signer))], owner, now_ns)
+    whole = open_chain([*files, (str(args.yaml), envelope_format.sign(made, signer))], owner)
     EnvelopeCheck(whole.envelopes, made.robots[0])
     return _write(args, made, signer)
 
@@ -159,7 +159,7 @@ def _bound(b: Bound) -> str:
 def _open(files: list[tuple[str, bytes]], owner: Owner) -> Chain:
     from og_ros.gate.delegation import open_chain
 
-    return open_chain(files, owner, time.time_ns())
+    return open_chain(files, owner)
 
 
 def _owner(args: argparse.Namespace) -> Owner:

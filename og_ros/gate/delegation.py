@@ -18,7 +18,7 @@ from og_ros.gate.envelope import ANY_ROBOT, Bound, Condition, Envelope, Holder, 
 from og_ros.gate.envelope_format import MAX_DEPTH, SignedEnvelope, parse
 from og_ros.gate.hours import minutes_of
 from og_ros.gate.message_fields import Path, parse_path
-from og_ros.registry import Registry, Status
+from og_ros.registry import Registry
 
 OWNER_ROLE: Final = "keys"
 """The role of a registry's authority that issues envelopes: who says which key acts for a robot says within what."""
@@ -29,7 +29,7 @@ class Owner:
     """Whose envelopes count: the owner's keys by id, and which keys were revoked."""
 
     by_id: Mapping[bytes, keys.PublicKey]
-    revoked: Callable[[bytes, int], bool] = lambda key_id, at_ns: False
+    revoked: Callable[[bytes], bool] = lambda key_id: False
 
     @classmethod
     def of_key(cls, key: keys.PublicKey) -> Owner:
@@ -40,9 +40,9 @@ class Owner:
     def of_registry(cls, registry: Registry) -> Owner:
         """Trust the registry's present authorities with the role `keys`; keys that it revokes are worth nothing."""
 
-        def revoked(key_id: bytes, at_ns: int) -> bool:
-            certificate = registry.key(key_id)
-            return certificate is not None and certificate.status(at_ns) is Status.REVOKED
+        def revoked(key_id: bytes) -> bool:
+            certificate = registry.key(key_id)  # from whatever time on: no clock shall matter here
+            return certificate is not None and certificate.revoked_at_ns is not None
 
         return cls({a.key_id: a.public_key for a in registry.authorities if OWNER_ROLE in a.roles}, revoked)
 
@@ -74,8 +74,8 @@ class Chain:
         return self.envelopes[0].release_needs
 
 
-def open_chain(files: Sequence[tuple[str, bytes]], owner: Owner, now_ns: int) -> Chain:
-    """Read and verify a chain of signed envelopes, the owner's first; `now_ns` (since 1970) is for revocations.
+def open_chain(files: Sequence[tuple[str, bytes]], owner: Owner) -> Chain:
+    """Read and verify a chain of signed envelopes, the owner's first.
 
     Raises EnvelopeError: no owner's signature, a signer whom the one above does not name, another parent, wider than
     the one above in anything.
@@ -87,7 +87,7 @@ def open_chain(files: Sequence[tuple[str, bytes]], owner: Owner, now_ns: int) ->
     depth = MAX_DEPTH
     for name, data in files:
         found = parse(data, name)
-        key_id = _verify(found, allowed, owner, now_ns, signed[-1].envelope if signed else None)
+        key_id = _verify(found, allowed, owner, signed[-1].envelope if signed else None)
         parent = signed[-1] if signed else None
         if found.envelope.parent != (parent.digest if parent else ""):
             raise EnvelopeError(f"{name} was made for another parent than the envelope above it")
@@ -110,13 +110,13 @@ def widenings(above: Sequence[Envelope], child: Envelope) -> Iterator[str]:
 
 
 def _verify(
-    found: SignedEnvelope, allowed: Mapping[bytes, keys.PublicKey], owner: Owner, now_ns: int, parent: Envelope | None
+    found: SignedEnvelope, allowed: Mapping[bytes, keys.PublicKey], owner: Owner, parent: Envelope | None
 ) -> bytes:
     who = f"no delegate of {parent.name}" if parent else "not the owner"
     key_id = next((k for k in allowed if k.hex() == found.signed.key_id), None)
     if key_id is None:
         raise EnvelopeError(f"{found.what} is signed by the key {found.signed.key_id[:16]!a}, who is {who}")
-    if owner.revoked(key_id, now_ns):
+    if owner.revoked(key_id):
         raise EnvelopeError(f"{found.what} is signed by the key {key_id.hex()[:16]}, which the registry revoked")
     found.verify(allowed[key_id])
     return key_id

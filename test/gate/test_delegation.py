@@ -40,7 +40,7 @@ from og_ros.registry import Registry, RegistryWriter, dsse
 
 
 def opened(*made: tuple[Envelope, str]) -> Chain:
-    return open_chain(sign_all(*made), owner(), NOW)
+    return open_chain(sign_all(*made), owner())
 
 
 def narrowed(old: str, new: str) -> Chain:
@@ -141,7 +141,7 @@ class TestSignatures:
         ((name, data),) = sign_all((envelope(), "mallory"))
         forged = data.replace(key("mallory").key_id.hex().encode(), key("owner").key_id.hex().encode())
         with pytest.raises(EnvelopeError, match="signature does not hold"):
-            open_chain([(name, forged)], owner(), NOW)
+            open_chain([(name, forged)], owner())
 
     def test_an_altered_payload(self) -> None:
         ((name, data),) = sign_all((envelope(), "owner"))
@@ -149,39 +149,39 @@ class TestSignatures:
         payload = base64.b64decode(tree["payload"]).replace(b'"max":1.0', b'"max":9.0')
         tree["payload"] = base64.b64encode(payload).decode()
         with pytest.raises(EnvelopeError, match="signature does not hold"):
-            open_chain([(name, json.dumps(tree).encode())], owner(), NOW)
+            open_chain([(name, json.dumps(tree).encode())], owner())
 
     def test_a_child_of_another_parent(self) -> None:
         files = sign_all((envelope(), "owner"), (envelope(SITE), "site"))
         wider = sign_all((replace(envelope(), version=4), "owner"))
         with pytest.raises(EnvelopeError, match="another parent"):
-            open_chain([wider[0], files[1]], owner(), NOW)
+            open_chain([wider[0], files[1]], owner())
 
     def test_a_child_alone_is_no_owners_envelope(self) -> None:
         child = replace(envelope(SITE), parent=digest_of(sign_all((envelope(), "owner"))[0][1]))
         data = envelope_format.sign(child, key("owner"))
         with pytest.raises(EnvelopeError, match="another parent"):
-            open_chain([("site", data)], owner(), NOW)
+            open_chain([("site", data)], owner())
 
     def test_a_signed_file_of_another_kind(self) -> None:
         data = dsse.sign("application/vnd.og-ros.key+json", envelope_format.encode(envelope()), key("owner"))
         with pytest.raises(EnvelopeError, match="no envelope"):
-            open_chain([("it", data)], owner(), NOW)
+            open_chain([("it", data)], owner())
 
     @pytest.mark.parametrize("count", [0, 10])
     def test_a_chain_has_a_length(self, count: int) -> None:
         with pytest.raises(EnvelopeError, match="1 to 9"):
-            open_chain([("it", b"")] * count, owner(), NOW)
+            open_chain([("it", b"")] * count, owner())
 
 
 def test_a_registrys_authority_owns_and_its_revocations_count(tmp_path: Path) -> None:
     with RegistryWriter.create(tmp_path / "registry", key("owner"), "fleet", now_ns=10**9) as writer:
         writer.certify_key(key("site").public_key, role="operator", not_before_ns=10**9)
         files = sign_all((envelope(), "owner"), (envelope(SITE), "site"))
-        open_chain(files, Owner.of_registry(Registry.open(tmp_path / "registry")), NOW)
+        open_chain(files, Owner.of_registry(Registry.open(tmp_path / "registry")))
         writer.revoke_key(key("site").key_id, "left the company", at_ns=NOW - 1)
     with pytest.raises(EnvelopeError, match="the registry revoked"):
-        open_chain(files, Owner.of_registry(Registry.open(tmp_path / "registry")), NOW)
+        open_chain(files, Owner.of_registry(Registry.open(tmp_path / "registry")))
 
 
 class TestMemory:

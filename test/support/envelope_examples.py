@@ -114,7 +114,7 @@ def sign_all(*made: tuple[Envelope, str]) -> list[tuple[str, bytes]]:
 def chain(*texts: str) -> Chain:
     """Return the chain of BASE, SITE and SHIFT, or as many of them as are asked for."""
     made = [(envelope(text), who) for text, who in zip(texts, ("owner", "site", "shift"), strict=False)]
-    return open_chain(sign_all(*made), owner(), NOW)
+    return open_chain(sign_all(*made), owner())
 
 
 @cache
