@@ -6,39 +6,34 @@ import gc
 import hashlib
 import queue
 import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
-from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
-from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_native
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
 import og_ros
-from og_ros.attest import ATTESTATION_TYPE, Disclosure, ModelReference, Runtime, Session, SoftwareSigner, digest
-from og_ros.attest.statement import Clock as AttestedClock
+from og_ros.attest import ATTESTATION_TYPE, ModelReference, Runtime, Session, SoftwareSigner, digest
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.errors import AttestationError, ConfigError, OgError
 from og_ros.gate.gatekeeper import Gatekeeper
 from og_ros.gate.settings import GateSettings
-from og_ros.gate.verdict import Check, Command, Reason, State, Verdict
+from og_ros.gate.verdict import Check, Command, Reason
 from og_ros.msg import Attestation
 from og_ros.msg import Verdict as VerdictMessage
-from og_ros.nodes.attestation_publisher import HASH_BESIDE_BYTES, AttestationPublisher, Message
-from og_ros.nodes.attestation_publisher import Inference as Attested
+from og_ros.nodes.attestation_publisher import HASH_BESIDE_BYTES, AttestationPublisher
 from og_ros.nodes.faults import Faults
-from og_ros.nodes.gate_messages import Figures, diagnostics, verdict_payload
+from og_ros.nodes.gate_messages import Figures, diagnostics
 from og_ros.nodes.gate_parameters import TEXTS, GateParameters
+from og_ros.nodes.gate_worker import GateWorker, Inbox, Kind, Outlets
 from og_ros.nodes.process import run_node
 from og_ros.nodes.safe_motion import SafeMotion
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, matching_qos, message_class, wait_until_heard
@@ -55,12 +50,6 @@ RESET_TIMEOUT_S: Final = 2.0
 SWITCH_INTERVAL_S: Final = 0.0005
 
 
-class _Kind(IntEnum):
-    """What is in the queue to the worker."""
-
-    COMMAND, ATTESTATION, MESSAGE, CONDITION, CLEAR, RESET, STOP = range(7)
-
-
 @dataclass
 class _Work:
     """What exists between configure and cleanup."""
@@ -69,17 +58,11 @@ class _Work:
     registry: Registry
     policy: Policy
     signer: SoftwareSigner
-    attestations: AttestationPublisher
     motion: SafeMotion
-    type: str
-    kind: Any
-    output: Any
-    hand_over: Any
-    verdicts: Any
+    outlets: Outlets
     attestation_publisher: Any
     subscriptions: dict[str, Any] = field(default_factory=dict)
-    keeper: Gatekeeper | None = None
-    worker: threading.Thread | None = None
+    worker: GateWorker | None = None
 
 
 class GateNode(LifecycleNode):
@@ -97,14 +80,10 @@ class GateNode(LifecycleNode):
         self._work: _Work | None = None
         self._active = False
         self._failure: OgError | None = None
-        self._queue: queue.Queue[tuple[_Kind, Any, Any]] = queue.Queue(1)
-        self._dropped = 0
+        self._inbox = Inbox(1)
         self._hashing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self._hashes_waiting = 0
-        self._counts: Counter[str] = Counter()
-        self._latencies_ns: list[int] = []
         self._bypassed = False
-        self._last_verdict: Message | None = None
 
     # ---- further rules -----------------------------------------------------------------------------------------------
 
@@ -114,11 +93,11 @@ class GateNode(LifecycleNode):
 
     def set_condition(self, reason: Reason) -> None:
         """Latch because of something beside the commands, and stay so until `clear_condition`; from any thread."""
-        self._queue.put((_Kind.CONDITION, reason, None))
+        self._inbox.insist(Kind.CONDITION, reason)
 
     def clear_condition(self, kind: str) -> None:
         """Say that a condition is over; the gate stays latched until it is reset. From any thread."""
-        self._queue.put((_Kind.CLEAR, kind, None))
+        self._inbox.insist(Kind.CLEAR, kind)
 
     # ---- lifecycle ---------------------------------------------------------------------------------------------------
 
@@ -203,21 +182,14 @@ class GateNode(LifecycleNode):
         )
         verdicts = self.create_publisher(VerdictMessage, "~/verdict", 100)
         publisher = self.create_publisher(Attestation, verdicts.topic_name + ATTESTATION_SUFFIX, attestation_qos())
-        self._queue = queue.Queue(self._given.count("queue"))
-        self._work = _Work(
-            settings,
-            registry,
-            policy,
-            signer,
-            AttestationPublisher(session, publisher.publish, self.faults.report, SIGNING_QUEUE),
-            motion,
+        outlets = Outlets(
             self._given.text("type"),
-            kind,
             self.create_publisher(kind, output, 10),
             self.create_publisher(kind, hand_over, 10) if hand_over else None,
             verdicts,
-            publisher,
+            AttestationPublisher(session, publisher.publish, self.faults.report, SIGNING_QUEUE),
         )
+        self._work = _Work(settings, registry, policy, signer, motion, outlets, publisher)
         # Steady: with simulated time the gate must look around before /clock runs, and while it stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._steady_timers = [
@@ -234,7 +206,7 @@ class GateNode(LifecycleNode):
         work = self._work
         assert work is not None
         if self._given.switch("require_certified"):
-            session = work.attestations.session
+            session = work.outlets.attestations.session
             require_certified(
                 work.registry,
                 robot=session.robot,
@@ -244,19 +216,18 @@ class GateNode(LifecycleNode):
                 key_id=work.signer.key_id,
                 now_ns=time.time_ns(),
             )
-        work.keeper = Gatekeeper(work.settings, work.registry, work.policy, self.checks())
-        for text in work.keeper.not_checked:
+        keeper = Gatekeeper(work.settings, work.registry, work.policy, self.checks())
+        for text in keeper.not_checked:
             self.get_logger().warning(f"the policy's {text} is for an audit to check: no command has it when it passes")
         work.motion.stop()
-        self._queue = queue.Queue(self._given.count("queue"))
-        self._dropped, self._bypassed = 0, False
+        self._inbox, self._bypassed = Inbox(self._given.count("queue")), False
+        work.worker = GateWorker(keeper, self._inbox, work.outlets, work.motion, self.get_clock(), self.faults.report)
         gc.collect()
         gc.freeze()  # what exists by now stays; the collector need not walk it while commands pass
-        work.worker = threading.Thread(target=self._run, args=(work, work.keeper), name="gate", daemon=True)
-        self._active = True
         work.worker.start()
+        self._active = True
         self.get_logger().info(
-            f"{work.settings.mode}: {work.settings.command} → {work.output.topic_name}, sensors "
+            f"{work.settings.mode}: {work.settings.command} → {work.outlets.output.topic_name}, sensors "
             f"{', '.join(work.settings.sensors)}, safe behaviour {work.settings.behaviour.kind}; closed so far"
         )
 
@@ -265,21 +236,21 @@ class GateNode(LifecycleNode):
         work = self._work
         if work is None or work.worker is None:
             return
-        self._queue.put((_Kind.STOP, None, None))
-        work.worker.join(10.0)
+        work.worker.stop()
         work.worker = None
 
     def _release(self) -> None:
         work, self._work = self._work, None
         if work is None:
             return
+        outlets = work.outlets
         for timer in self._steady_timers:
             self.destroy_timer(timer)
         for subscription in work.subscriptions.values():
             self.destroy_subscription(subscription)
         self.destroy_service(self._service)
-        work.attestations.close()
-        publishers = [p for p in (work.output, work.hand_over, work.verdicts, work.attestation_publisher) if p]
+        work.outlets.attestations.close()
+        publishers = [p for p in (outlets.output, outlets.hand_over, outlets.verdicts, work.attestation_publisher) if p]
         wait_until_heard(publishers)
         for publisher in (*publishers, self._diagnostics):
             self.destroy_publisher(publisher)
@@ -303,13 +274,13 @@ class GateNode(LifecycleNode):
                 self._hear(topic, kind or types[topic][0], partial(self._on_message, topic))
         command = work.settings.command
         if command not in work.subscriptions and self.count_publishers(command):
-            self._hear(command, work.type, self._on_command, depth=10)
+            self._hear(command, work.outlets.type, self._on_command, depth=10)
         self._look_for_others(work)
 
     def _look_for_others(self, work: _Work) -> None:
         if self._given.text("bypass") == "ignore" or not self._active:
             return
-        publishers = self.get_publishers_info_by_topic(work.output.topic_name)
+        publishers = self.get_publishers_info_by_topic(work.outlets.output.topic_name)
         # Names can be taken by anyone; numbers cannot: one publisher there is this node's own.
         others = len(publishers) > 1
         if others == self._bypassed:
@@ -322,7 +293,9 @@ class GateNode(LifecycleNode):
         names = [f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in publishers]
         if own in names:
             names.remove(own)
-        reason = Reason("gate_bypassed", f"{', '.join(names)} publishes on {work.output.topic_name} beside the gate")
+        reason = Reason(
+            "gate_bypassed", f"{', '.join(names)} publishes on {work.outlets.output.topic_name} beside the gate"
+        )
         if self._given.text("bypass") == "latch":
             self.set_condition(reason)
         else:
@@ -350,27 +323,27 @@ class GateNode(LifecycleNode):
         work = self._work
         if work is None or not self._active:
             return
-        command = Command(work.settings.command, work.type, payload, time.monotonic_ns())
+        command = Command(work.settings.command, work.outlets.type, payload, time.monotonic_ns())
         if work.settings.mode == "monitor":
-            work.output.publish(payload)
-        self._enqueue(_Kind.COMMAND, command)
+            work.outlets.output.publish(payload)
+        self._inbox.put(Kind.COMMAND, command)
 
     def _on_attestation(self, topic: str, payload: bytes) -> None:
         if self._active:
-            self._enqueue(_Kind.ATTESTATION, topic, payload)
+            self._inbox.put(Kind.ATTESTATION, topic, payload)
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         work = self._work
-        if work is None or work.keeper is None or not self._active:
+        if work is None or work.worker is None or not self._active:
             return
-        algorithm = work.keeper.algorithm_of(topic)
+        algorithm = work.worker.keeper.algorithm_of(topic)
         if len(payload) < HASH_BESIDE_BYTES:
             self._hash(topic, payload, algorithm)
         elif self._hashes_waiting < self._given.count("queue"):
             self._hashes_waiting += 1
             self._hashing.submit(self._hash_beside, topic, payload, algorithm)
         else:
-            self._dropped += 1
+            self._inbox.drop()
 
     def _hash_beside(self, topic: str, payload: bytes, algorithm: str) -> None:
         self._hashes_waiting -= 1
@@ -378,15 +351,9 @@ class GateNode(LifecycleNode):
 
     def _hash(self, topic: str, payload: bytes, algorithm: str) -> None:
         try:
-            self._enqueue(_Kind.MESSAGE, topic, digest(payload, algorithm))
+            self._inbox.put(Kind.MESSAGE, topic, digest(payload, algorithm))
         except AttestationError as error:
             self.faults.report(f"message on {topic}", error)
-
-    def _enqueue(self, kind: _Kind, one: Any, other: Any = None) -> None:
-        try:
-            self._queue.put_nowait((kind, one, other))
-        except queue.Full:
-            self._dropped += 1
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         answer: Future[tuple[bool, str]] = Future()
@@ -394,142 +361,23 @@ class GateNode(LifecycleNode):
             response.success, response.message = False, "the gate is not active"
             return response
         try:
-            self._queue.put((_Kind.RESET, answer, None), timeout=RESET_TIMEOUT_S)
+            self._inbox.insist(Kind.RESET, answer, RESET_TIMEOUT_S)
             response.success, response.message = answer.result(RESET_TIMEOUT_S)
         except (queue.Full, FutureTimeout):
             response.success, response.message = False, "the gate is overloaded"
         self.get_logger().info(f"reset: {response.message}")
         return response
 
-    # ---- the worker --------------------------------------------------------------------------------------------------
-
-    def _run(self, work: _Work, keeper: Gatekeeper) -> None:
-        waiting = self._queue
-        while True:
-            now = time.monotonic_ns()
-            due = keeper.next_ns(now)
-            motion_due = work.motion.due_ns()
-            if motion_due is not None:
-                due = min(due, motion_due)
-            try:
-                item = waiting.get(timeout=min(max(due - now, 100_000), 50_000_000) / 1e9)
-                if item[0] is _Kind.STOP:
-                    break
-                verdicts = self._handle(keeper, item)
-            except queue.Empty:
-                verdicts = keeper.decide(time.monotonic_ns())
-            except Exception as error:  # whatever it was: the gate must go on, and the command did not pass
-                self.faults.report("deciding", error)
-                reason = Reason("gate_check_failed", f"the gate failed: {type(error).__name__}: {error}")
-                failed = keeper.set_condition(reason, time.monotonic_ns())
-                keeper.clear_condition(reason.kind)
-                verdicts = [failed] if failed is not None else []
-            if self._dropped:
-                self._dropped = 0
-                verdicts = [*verdicts, keeper.overload(None, time.monotonic_ns())]
-            for verdict in verdicts:
-                self._carry_out(work, keeper, verdict)
-            self._move(work)
-        if keeper.state is not State.CLOSED and keeper.enforcing and work.hand_over is None:
-            self._publish_motion(work, work.motion.neutral(self._stamp()), time.monotonic_ns())
-
-    def _handle(self, keeper: Gatekeeper, item: tuple[_Kind, Any, Any]) -> list[Verdict]:
-        kind, one, other = item
-        now = time.monotonic_ns()
-        if kind is _Kind.COMMAND:
-            return keeper.take_command(one, now)
-        if kind is _Kind.ATTESTATION:
-            return keeper.take_attestation(one, other, now)
-        if kind is _Kind.MESSAGE:
-            return keeper.take_message(one, other, now)
-        if kind is _Kind.CONDITION:
-            verdict = keeper.set_condition(one, now)
-            return [verdict] if verdict is not None else []
-        if kind is _Kind.CLEAR:
-            keeper.clear_condition(one)
-        elif kind is _Kind.RESET:
-            done = keeper.reset(now)
-            if done.granted and self._work is not None:
-                self._work.motion.stop()
-            one.set_result((done.granted, done.message))
-        return []
-
-    def _carry_out(self, work: _Work, keeper: Gatekeeper, verdict: Verdict) -> None:
-        """Forward first, then tell, then have it signed."""
-        forwarded: list[Message] = []
-        command = verdict.command
-        if verdict.forward and command is not None:
-            if keeper.enforcing and not self._publish_safely(work, command.payload):
-                return
-            forwarded.append(Message(work.output.topic_name, command.type, command.payload))
-        elif keeper.enforcing and verdict.state is State.LATCHED and not work.motion.on:
-            last = keeper.last_verified
-            work.motion.start(last.payload if last is not None else None, time.monotonic_ns())
-            self._move(work)
-        decided_ns = time.monotonic_ns()
-        began_ns = command.arrived_ns if command is not None else decided_ns
-        self._latencies_ns.append(decided_ns - began_ns)
-        del self._latencies_ns[:-1000]
-        self._counts["accepted" if verdict.accepted else "refused"] += 1
-        self._counts["forwarded"] += verdict.forward
-        payload = verdict_payload(verdict, keeper)
-        work.verdicts.publish(payload)
-        said = Message(work.verdicts.topic_name, "og_ros/msg/Verdict", payload)
-        self._last_verdict = said
-        if command is not None:
-            read = Message(command.topic, command.type, command.payload)
-        else:  # no command: an input that is not there, and says so
-            read = Message(work.settings.command, work.type, b"\0\1\0\0", disclosure=Disclosure.ABSENT)
-        self._attest(work, read, [*forwarded, said], began_ns, decided_ns)
-        if not verdict.accepted:
-            for reason in verdict.reasons:
-                self.faults.report(reason.kind, reason.message)
-
-    def _move(self, work: _Work) -> None:
-        """Publish what the safe behaviour has due."""
-        now = time.monotonic_ns()
-        payload = work.motion.next(now, self._stamp())
-        if payload is not None:
-            self._publish_motion(work, payload, now)
-
-    def _publish_motion(self, work: _Work, payload: bytes, began_ns: int) -> None:
-        publisher = work.hand_over or work.output
-        if self._publish_safely(work, payload, publisher):
-            said = Message(publisher.topic_name, work.type, payload)
-            self._attest(work, self._last_verdict_of(work), [said], began_ns, time.monotonic_ns())
-
-    def _last_verdict_of(self, work: _Work) -> Message:
-        """Return what a safe motion rests on: the verdict before it, or nothing that there is."""
-        if self._last_verdict is not None:
-            return self._last_verdict
-        return Message(work.verdicts.topic_name, "og_ros/msg/Verdict", b"\0\1\0\0", disclosure=Disclosure.ABSENT)
-
-    def _publish_safely(self, work: _Work, payload: bytes, publisher: Any = None) -> bool:
-        try:
-            (publisher or work.output).publish(payload)
-        except rclpy_native.RCLError as error:
-            self.faults.report("publishing", error)
-            return False
-        return True
-
-    def _attest(self, work: _Work, read: Message, said: list[Message], began_ns: int, done_ns: int) -> None:
-        clock = self.get_clock()
-        start = max(0, clock.now().nanoseconds - (time.monotonic_ns() - began_ns))
-        kind = AttestedClock.SIM if clock.ros_time_is_active else AttestedClock.SYSTEM
-        work.attestations.submit(Attested((read,), tuple(said), start, kind, began_ns, max(0, done_ns - began_ns)))
-
     # ---- what it says ------------------------------------------------------------------------------------------------
 
     def _tell(self) -> None:
         work = self._work
-        if work is None or work.keeper is None:
+        if work is None or work.worker is None:
             return
-        figures = Figures(self._counts, self._latencies_ns, self._queue.qsize(), self._active, self._bypassed)
+        worker = work.worker
+        figures = Figures(worker.counts, worker.latencies_ns, len(self._inbox), self._active, self._bypassed)
         name = f"{self.get_fully_qualified_name()}: gate"
-        self._diagnostics.publish(diagnostics(name, work.keeper, work.output.topic_name, figures))
-
-    def _stamp(self) -> Any:
-        return self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostics(name, worker.keeper, work.outlets.output.topic_name, figures))
 
 
 def run_gate(kind: type[GateNode], args: Sequence[str] | None = None) -> int:

@@ -76,7 +76,11 @@ class SafeMotion:
             return self.neutral(stamp)
         if self.behaviour.kind == "hold" and not self._stamped:
             return self._last
-        message = deserialize_message(self._last, self._kind)
+        try:
+            message = deserialize_message(self._last, self._kind)
+        except Exception:  # rclpy has no error of its own for it: a command that verified, and is no such message
+            self._last = None
+            return self.neutral(stamp)
         if self.behaviour.kind == "decelerate":
             if self.behaviour.scaled:
                 for name in self.behaviour.scaled:

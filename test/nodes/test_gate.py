@@ -1,8 +1,8 @@
-"""The gate node over real DDS: starts closed, passes what is proven, latches, is reset, and notices who goes around it."""
+"""The gate node over real DDS: starts closed, passes what is proven, latches, is reset, notices who goes around it."""
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
 import signal
 import threading
 import time
@@ -14,20 +14,20 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import wire_messages as wire
-from ros_peer import Peer, matched, node, running, until
+from ros_peer import Peer, node, running, until
 from scenario import TYPES, Run, certify_all, honest_run, honest_ticks
 
 from og_ros.attest import ATTESTATION_TYPE, Attestation, SoftwareSigner, digest, keys, verify
 from og_ros.attest.statement import Clock
 from og_ros.audit.records import Record
 from og_ros.nodes.topics import attestation_qos
-from og_ros.registry import Registry, RegistryWriter
+from og_ros.registry import RegistryWriter
 
 GATE = "og_ros.nodes.gate"
 OUTPUT = "/wheels/safe"
 ARRAY = TYPES["/wheel_command"]
 VERDICT = "og_ros/msg/Verdict"
-NO_POLICY = __import__("hashlib").sha256().digest()
+NO_POLICY = hashlib.sha256().digest()
 Change = Callable[[Record], list[Record]]
 
 
@@ -67,7 +67,10 @@ class Robot:
             "input": "/wheel_command",
             "output": OUTPUT,
             "type": ARRAY,
-            "sensors": f"[{', '.join(sensors)}]".replace(":", ":").replace("[", "['").replace(", ", "', '").replace("]", "']"),
+            "sensors": f"[{', '.join(sensors)}]".replace(":", ":")
+            .replace("[", "['")
+            .replace(", ", "', '")
+            .replace("]", "']"),
             "stages": "['perception', 'planning', 'control']",
             "deadline": 0.3,
             "max_command_age": 1.0,
@@ -122,8 +125,9 @@ class Ears:
 
     @property
     def verdicts(self) -> list[Any]:
-        from og_ros.msg import Verdict
         from rclpy.serialization import deserialize_message
+
+        from og_ros.msg import Verdict
 
         return [deserialize_message(payload, Verdict) for payload in list(self._verdicts)]
 
@@ -142,15 +146,11 @@ class Ears:
 
 
 def listening(robot: Robot) -> None:
-    for publisher in robot.publishers.values():
-        if publisher.topic_name != "/wheel_command/none":
-            until(lambda p=publisher: p.get_subscription_count() >= 1 or "perception/line" == p.topic_name.strip("/")
-                  or p.topic_name == "/planning/reference", f"the gate on {publisher.topic_name}")
+    """Wait until the gate hears all that it is to hear: no output between the stages."""
+    for topic, publisher in robot.publishers.items():
+        if topic not in ("/perception/line", "/planning/reference"):
+            until(lambda p=publisher: p.get_subscription_count() >= 1, f"the gate on {topic}")
     time.sleep(0.2)
-
-
-def is_command(record: Record) -> bool:
-    return record.topic == "/wheel_command"
 
 
 def padded(payload: bytes) -> bytes:
@@ -198,9 +198,7 @@ def test_closed_open_latched_reset(peer: Peer, robot: Robot) -> None:
 
         robot.stop()
         until(lambda: "chain_stalled" in ears.reasons(), "the stall")
-        granted, why = ears.reset()
-        assert not granted
-        assert "no command verifies" in why
+        until(lambda: "no command verifies" in ears.reset()[1], "a refused reset")
         assert gate.stop(signal.SIGTERM) == 0
         assert "Traceback" not in gate.output, gate.output
     check_attestations(robot, ears, rogue)
@@ -310,6 +308,3 @@ def test_uncertified_gate_does_not_start(robot: Robot) -> None:
     with running(*node(GATE, "gate", **robot.parameters())) as gate:
         assert gate.join() == 1
         assert "is not in the registry" in gate.output
-    assert Registry.open(robot.directory / "registry")
-    assert dataclasses.is_dataclass(Record)
-    matched  # noqa: B018
