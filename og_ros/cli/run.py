@@ -11,7 +11,8 @@ from og_ros.errors import ConfigError
 
 EPILOG = """\
 The same nodes as `ros2 launch og_ros bringup.launch.py pipeline:=PIPELINE`, each in a process of its own: the auditor,
-a recorder if you ask for one, the gate if the file has a section for it, and every stage. On Ctrl-C the stages stop first and sign what is due, then the others.
+a recorder if you ask for one, the gate if the file has a section for it, and every stage. On Ctrl-C the stages stop
+first and sign what is due, then the others.
 
 Examples:
   og-ros run pipeline.yaml                      stages and auditor

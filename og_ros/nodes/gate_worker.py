@@ -1,4 +1,4 @@
-"""The gate's worker thread: owns the gatekeeper, forwards commands, publishes verdicts, and moves to the safe behaviour."""
+"""The gate's worker thread: owns the gatekeeper, forwards commands, publishes verdicts, and stops the robot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 class Inbox:
-    """What callbacks leave for the worker. Bounded: a record that finds no room is dropped and counted, never waited for."""
+    """What callbacks leave for the worker. Bounded: a record that finds no room is dropped and counted."""
 
     def __init__(self, size: int) -> None:
         self._queue: queue.Queue[tuple[Kind, Any, Any]] = queue.Queue(size)
