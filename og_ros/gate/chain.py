@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -76,6 +76,7 @@ class Evidence:
         self._sessions = SessionChecker()
         self._freshness = Freshness(settings.clock_tolerance_ns)
         self._algorithms: dict[str, str] = {}
+        self._forked: deque[tuple[bytes, bytes]] = deque(maxlen=_MAX_SESSIONS)
         size, time_ns = settings.max_records, settings.memory_ns
         self._messages: Recent[None] = Recent(time_ns, size)
         self._outputs: Recent[Link] = Recent(time_ns, size)
@@ -114,6 +115,7 @@ class Evidence:
         self._sort(link, found)
         self._sort(link, self._sessions.add(inference))
         self._note_gaps(link)
+        self._condemn(link)
         if self._settings.robot and statement.robot != self._settings.robot:
             link.reasons.append(Reason("robot_mixed", f"it was attested by robot {statement.robot}"))
         for reference in statement.outputs:
@@ -274,6 +276,15 @@ class Evidence:
         if len(sessions) > _MAX_SESSIONS:
             oldest = min(sessions, key=lambda key: sessions[key].newest.received_ns)
             del sessions[oldest]
+
+    def _condemn(self, link: Link) -> None:
+        """Refuse a forked session from the fork on: whoever holds its key tells two stories."""
+        key = (link.statement.key_id, link.statement.session)
+        if any(reason.kind == "session_forked" for reason in link.reasons):
+            self._forked.append(key)
+        elif key in self._forked:
+            message = f"stage {link.statement.stage}: its session has two attestations with one sequence number"
+            link.reasons.append(Reason("session_forked", message))
 
     def _reject(self, statement: Statement, findings: Iterable[Finding], now_ns: int) -> None:
         reasons = [Reason(f.kind, f.message) for f in findings if f.severity is Severity.VIOLATION][:_MAX_REASONS]

@@ -125,18 +125,37 @@ def _find(message: Any, name: str) -> tuple[Any, str, int | None]:
 def _set_fields(message: Any, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         holder, field, index = _find(message, name)
+        old = getattr(holder, field)
         try:
-            if index is not None:
-                getattr(holder, field)[index] = value
+            if index is None:
+                setattr(holder, field, _fitting(old, value))
             else:
-                old = getattr(holder, field)
-                if isinstance(old, float) and isinstance(value, int):
-                    value = float(value)
-                if isinstance(value, list) and not isinstance(old, list):
-                    value = [float(v) for v in value] if getattr(old, "typecode", "") in ("f", "d") else value
-                setattr(holder, field, value)
-        except (AssertionError, TypeError, IndexError, ValueError) as error:
+                old[index] = _fitting(old[index], value)
+        except (TypeError, ValueError, IndexError, OverflowError, AssertionError) as error:
             raise ConfigError(f"neutral: {name} cannot be {value!a}") from error
+
+
+def _fitting(old: Any, value: Any) -> Any:
+    """Return a value in the form of the one that it replaces; raises TypeError: rclpy itself looks only at names."""
+    if isinstance(old, (bool, str, bytes)):
+        if type(value) is not type(old):
+            raise TypeError
+        return value
+    if isinstance(old, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, type(old))):
+            raise TypeError
+        return type(old)(value)
+    if not isinstance(value, list):
+        raise TypeError
+    if isinstance(old, array.array):
+        return array.array(old.typecode, value)
+    if isinstance(old, np.ndarray):
+        if len(value) != len(old):
+            raise ValueError
+        return np.array(value, old.dtype)
+    if isinstance(old, list) and all(isinstance(item, (bool, str)) for item in value):
+        return value
+    raise TypeError
 
 
 def _scale_field(message: Any, name: str, factor: float) -> None:

@@ -82,8 +82,8 @@ def test_nothing_unproven_passes(name: str, runs: RealRuns, tmp_path: Path, prov
             assert attested[verdict.command.digest], "what passed is what the controller itself signed"
 
 
-# Attacks on the chain of commands, which a gate must not only survive but refuse. Messages between stages are nothing to
-# it: what the next stage read is what counts. Nor does it read logs.
+# Attacks on the chain of commands, which a gate must not only survive but refuse. Messages between stages are nothing
+# to it: what the next stage read is what counts. Nor does it read logs.
 NAMED = ["output_altered", "signature_invalid", "unregistered_key", "model_not_certified", "session_forked"]
 
 
