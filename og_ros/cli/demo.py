@@ -140,8 +140,8 @@ def _show_gate(files: DemoFiles, registry: Any) -> int:
     with open_bag(files.bag) as bag:
         passed = what_passed(bag.records(), registry, "/wheel_command", GATE_OUTPUT)
     print(
-        f"Gate: {passed.commands} commands reached the wheels, {passed.held} were held back; {passed.own} messages were "
-        f"the gate's own (stop); without proof: {passed.unproven}.",
+        f"Gate: {passed.commands} commands reached the wheels, {passed.held} were held back; {passed.own} messages "
+        f"were the gate's own (stop); without proof: {passed.unproven}.",
         file=sys.stderr,
     )
     return passed.unproven

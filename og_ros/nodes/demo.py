@@ -113,7 +113,8 @@ class DemoFiles:
 def prepare(directory: Path, attack: str | None = None, gate: bool = False) -> DemoFiles:
     """Fill a new directory with models, keys, registry, policy and pipeline; then let an attacker change it.
 
-    With `gate` the robot obeys only what a gate lets pass. A directory that an earlier demo made is replaced. Raises ConfigError for one that holds anything else.
+    With `gate` the robot obeys only what a gate lets pass. A directory that an earlier demo made is replaced. Raises
+    ConfigError for one that holds anything else.
     """
     if attack is not None and attack not in ATTACKS:
         raise ConfigError(f"there is no attack {attack!r}; there are {', '.join(ATTACKS)}")

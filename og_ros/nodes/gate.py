@@ -25,6 +25,7 @@ from og_ros.attest import ATTESTATION_TYPE, ModelReference, Runtime, Session, So
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.errors import AttestationError, ConfigError, OgError
 from og_ros.gate.gatekeeper import Gatekeeper
+from og_ros.gate.parameters import TEXTS
 from og_ros.gate.settings import GateSettings
 from og_ros.gate.verdict import Check, Command, Reason
 from og_ros.msg import Attestation
@@ -32,7 +33,7 @@ from og_ros.msg import Verdict as VerdictMessage
 from og_ros.nodes.attestation_publisher import HASH_BESIDE_BYTES, AttestationPublisher
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.gate_messages import Figures, diagnostics
-from og_ros.nodes.gate_parameters import TEXTS, GateParameters
+from og_ros.nodes.gate_parameters import GateParameters
 from og_ros.nodes.gate_worker import GateWorker, Inbox, Kind, Outlets
 from og_ros.nodes.process import run_node
 from og_ros.nodes.safe_motion import SafeMotion

@@ -283,6 +283,28 @@ def test_restart_forgets_and_begins_closed(peer: Peer, robot: Robot) -> None:
     assert len(sessions) == 2
 
 
+def test_any_type_and_simulated_time(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Twist is forwarded as it came, and deadlines pass while /clock stands still."""
+    twist = "geometry_msgs/msg/Twist"
+    monkeypatch.setitem(TYPES, "/wheel_command", twist)
+    robot = Robot(peer, tmp_path)
+    output = peer.hear(OUTPUT, twist, 1000)
+    verdicts, signed = peer.hear("/gate/verdict", VERDICT, 1000), peer.hear_attestations("/gate/verdict/attestation")
+    parameters = robot.parameters(type=twist, use_sim_time=True, neutral="['linear.x=-0.5']")
+    try:
+        with running(*node(GATE, "gate", **parameters)):
+            listening(robot)
+            robot.start()
+            until(lambda: len(output) >= 3, "commands")
+            assert set(output) <= {padded(c) for c in robot.commands}
+            robot.publishers["/wheel_command"].publish(b"\0\1\0\0" + b"\7" * 48)
+            until(lambda: len(output[-1]) == 52 and wire.deserialize(output[-1], twist).linear.x == -0.5, "the stop")
+    finally:
+        robot.stop()
+    assert verdicts
+    assert {a.statement.clock for a in signed()} == {Clock.SIM}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
