@@ -1,4 +1,4 @@
-"""Measures the audit of a recording: against its floor, against reading it with rosbags, on two processes, and its memory.
+"""Measures the audit of a recording: against its floor, on two processes, and its memory.
 
 The floor is what no audit can do without: reading each message raw, SHA-256 of each attested message, and one
 signature verification for each attestation, over bytes that were prepared before; in a bare loop.
@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_typestore
 from scenario import MS, Run, honest_run, honest_ticks
 
 from og_ros.attest import ATTESTATION_TYPE, decode_attestation
@@ -86,14 +85,6 @@ class Recording:
                     hashlib.sha256(data).digest()
 
         return loop
-
-    def deserialise(self) -> None:
-        """Read the sensor messages as rosbags' users do; its images are not real ones, so theirs are only read."""
-        store = get_typestore(Stores.ROS2_JAZZY)
-        with Reader(self.bag) as reader:
-            for connection, _, data in reader.messages():
-                if connection.topic == "/planning/reference":
-                    store.deserialize_cdr(data[:64] + bytes(64), connection.msgtype)
 
 
 def _check(public: dict[bytes, Any], data: bytes) -> Callable[[], None]:

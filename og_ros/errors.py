@@ -44,7 +44,7 @@ class ReportError(OgError):
 
 
 class SummaryRejected(ReportError):
-    """A verification summary that reads well and does not hold: its signature, its signer, or what it is held against."""
+    """A verification summary that does not hold: its signature, its signer, or what it is held against."""
 
 
 class PackError(OgError):

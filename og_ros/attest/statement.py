@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from og_ros.errors import AttestationError
 
@@ -125,6 +125,21 @@ class Attestation:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", hashlib.sha256(self.cose).digest())
+
+    @classmethod
+    def deferred(cls, statement: Statement, signature: bytes, digest: bytes) -> Attestation:
+        """Return an attestation of a known digest, whose bytes are put together when somebody asks for them."""
+        attestation = object.__new__(cls)
+        attestation.__dict__.update(statement=statement, signature=signature, digest=digest)
+        return attestation
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("signed_bytes", "cose"):
+            raise AttributeError(name)
+        from og_ros.attest.cose import seal
+
+        self.__dict__.update(seal(self.statement, self.signature).__dict__)
+        return self.__dict__[name]
 
 
 # Bounds of the text fields in bytes of UTF-8, as in the .msg files.

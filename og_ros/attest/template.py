@@ -44,6 +44,19 @@ class AttestationReader:
             attestation = shape.template.read(payload)
             if attestation is not None:
                 return attestation
+        return self._read_slowly(payload, key, shape)
+
+    def read_known(self, payload: bytes | memoryview, topic: str, digest: bytes) -> Attestation:
+        """Read an attestation that was read before, by who found its digest; its COSE form is made when asked for."""
+        key = (topic, len(payload))
+        shape = self._shapes.get(key)
+        if shape is not None and shape.template is not None:
+            found = shape.template.decode(payload)
+            if found is not None:
+                return Attestation.deferred(*found, digest)
+        return self._read_slowly(payload, key, shape)
+
+    def _read_slowly(self, payload: bytes | memoryview, key: tuple[str, int], shape: _Shape | None) -> Attestation:
         attestation = wire.decode_attestation(payload)
         session = attestation.statement.session
         if shape is None or shape.session != session:
@@ -114,6 +127,20 @@ class _Template:
 
     def read(self, payload: bytes | memoryview) -> Attestation | None:
         """Read a payload of the template's length; None where it does not fit, or holds what must be refused."""
+        found = self.decode(payload)
+        if found is None:
+            return None
+        statement, signature = found
+        data = self._encode(statement)
+        if data is None:
+            return None
+        length = b"\x59" + len(data).to_bytes(2, "big")
+        message = b"".join((self._to_be_signed, length, data))
+        sealed = b"".join((self._cose, length, data, self._cose_signature, signature))
+        return Attestation(statement, signature, message, sealed)
+
+    def decode(self, payload: bytes | memoryview) -> tuple[Statement, bytes] | None:
+        """Return the statement and the signature of a payload; None as `read` does."""
         if self._constants.unpack(payload) != self._expected:
             return None
         values = iter(self._variables.unpack(payload))
@@ -177,13 +204,7 @@ class _Template:
             first.mode_used,
             first.format_version,
         )
-        data = self._encode(statement)
-        if data is None:
-            return None
-        length = b"\x59" + len(data).to_bytes(2, "big")
-        message = b"".join((self._to_be_signed, length, data))
-        sealed = b"".join((self._cose, length, data, self._cose_signature, signature))
-        return Attestation(statement, signature, message, sealed)
+        return statement, signature
 
     def _encode(self, statement: Statement) -> bytes | None:
         """Put the statement's CBOR together, the values in the order in which the encoding has them."""

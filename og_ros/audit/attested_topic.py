@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
 from og_ros.attest import DataReference
-from og_ros.audit.records import Inference, Message
+from og_ros.audit.records import Inference, Message, SessionKey
 
 # Around the start and the end of a recording a message may lack its counterpart without anyone's fault.
 EDGE_NS: Final = 10**9
 # An output and its attestation leave their stage within this time of each other.
 NEAR_NS: Final = 500_000_000
+
+
+# So many matched messages of a topic and session are remembered, to tell the place of one that is not.
+_PLACES: Final = 8192
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +32,12 @@ class Output:
     def reference(self) -> DataReference:
         """What the inference says of it."""
         return self.inference.attestation.statement.outputs[self.index]
+
+
+def session_of(inference: Inference) -> SessionKey:
+    """Return the session of an inference: its key and its random id."""
+    statement = inference.attestation.statement
+    return statement.key_id, statement.session
 
 
 @dataclass
@@ -44,15 +55,16 @@ class AttestedTopic:
     """The outputs on one topic.
 
     `first_ns` and `last_ns` are the arrival of its first and last attestation, `begins_late` says that the first was
-    not the first of its session, `seen` counts the digests that were attested and recorded, and `hidden` the outputs
-    whose digest cannot be compared and which are not yet held against a message.
+    not the first of its session, `seen` counts the digests that were attested and recorded, and `hidden` has the
+    arrivals of outputs whose digest cannot be compared and which do not stand for a message yet.
     """
 
     first_ns: int
     begins_late: bool
     last_ns: int = 0
-    hidden: int = 0
+    hidden: deque[int] = field(default_factory=deque)
     seen: Counter[bytes] = field(default_factory=Counter)
+    _matched: dict[SessionKey, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     _waiting: dict[bytes, deque[Output]] = field(default_factory=lambda: defaultdict(deque))
     _in_order: deque[Output] = field(default_factory=deque)
     _by_stamp: dict[int, Output] = field(default_factory=dict)
@@ -73,6 +85,29 @@ class AttestedTopic:
         if queue is not None and not queue:
             del self._waiting[digest]
         return None if output is None or output.seen else output
+
+    def match(self, message: Message, output: Output) -> None:
+        """Note that a message is an attested output."""
+        self.seen[output.reference.digest] += 1
+        matched = self._matched[session_of(output.inference)]
+        place = (message.received_ns, output.inference.sequence)
+        if not matched or place > matched[-1]:
+            matched.append(place)
+        else:
+            insort(matched, place)
+        if len(matched) > 2 * _PLACES:
+            del matched[:_PLACES]
+
+    def place(self, session: SessionKey, received_ns: int) -> tuple[int, int]:
+        """Return the sequence numbers of a session between which an unattested message lies.
+
+        A publisher's messages arrive in the order in which it published them (DDS 1.4, 2.2.3.18), so they are those of
+        the messages before and after it that were found attested.
+        """
+        matched = self._matched.get(session, [])
+        first, last = bisect_left(matched, (received_ns, -1)), bisect_right(matched, (received_ns, 2**64))
+        after = matched[first - 1][1] if first else -1
+        return after, matched[last][1] if last < len(matched) else 2**64
 
     def forget(self, output: Output) -> None:
         """Let an output wait no more."""
@@ -99,12 +134,33 @@ class AttestedTopic:
         for output in self._in_order:
             if output.inference.received_ns > message.received_ns + NEAR_NS:
                 break
-            if not output.seen:
+            after, before = self.place(session_of(output.inference), message.received_ns)
+            if not output.seen and after < output.inference.sequence < before:
                 return output
         return None
 
-    def at_edge(self, received_ns: int, end_ns: int) -> bool:
-        """Return whether a message came before a late-heard session's first attestation, or at the recording's end."""
-        if received_ns < self.first_ns and self.begins_late:
-            return True
-        return received_ns >= self.last_ns and end_ns - received_ns < EDGE_NS
+    def take_hidden(self, received_ns: int) -> bool:
+        """Return whether a hidden output may be a message that arrived at a time; each stands for one message."""
+        while self.hidden and self.hidden[0] < received_ns - NEAR_NS:
+            self.hidden.popleft()
+        if not self.hidden or self.hidden[0] > received_ns + NEAR_NS:
+            return False
+        self.hidden.popleft()
+        return True
+
+    def at_edge(self, received_ns: int, end_ns: int, slack_ns: int = 0) -> bool:
+        """Return whether a message came before a late-heard session's first attestation, or at the recording's end.
+
+        With slack, as one may overtake the other on its way: by so much inside the attestations that were recorded. A
+        message with attested ones on its outer side is not at the edge.
+        """
+        if received_ns < self.first_ns + slack_ns and self.begins_late:
+            return self._outermost(received_ns, 0)
+        if received_ns >= self.last_ns - slack_ns and end_ns - received_ns < EDGE_NS:
+            return self._outermost(received_ns, -1)
+        return False
+
+    def _outermost(self, received_ns: int, end: int) -> bool:
+        """Return whether a message lies beyond the first (0) or last (-1) attested message of some session."""
+        ends = [matched[end][0] for matched in self._matched.values()]
+        return not ends or any(received_ns <= ns if end == 0 else received_ns >= ns for ns in ends)

@@ -11,6 +11,7 @@ from typing import Final
 from og_ros.attest import ATTESTATION_TYPE, Attestation
 from og_ros.attest.statement import Statement
 from og_ros.audit import links
+from og_ros.audit.contradictions import Contradictions
 from og_ros.audit.disclosure_tally import DisclosureTally
 from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.examine import Checked, Examiner, Item, message_of
@@ -23,7 +24,7 @@ from og_ros.audit.memory import Retention
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.reasons import facts_of
-from og_ros.audit.records import Inference, Message, Record
+from og_ros.audit.records import Inference, Message, Record, SessionKey
 from og_ros.audit.sessions import SessionChain, SessionChecker
 from og_ros.registry import Registry
 
@@ -105,6 +106,7 @@ class Auditor:
         self.tally = Tally()
         self.levels = LevelTally()
         self.sessions = SessionChecker()
+        self.contradictions = Contradictions(self.policy.max_clock_skew_ns)
         self.stages: dict[str, Statement] = {}
         # A live log is still being written, so what it has is not judged yet.
         self.judge = Judge(_without(self.policy, "settlement") if live else self.policy, registry)
@@ -115,7 +117,7 @@ class Auditor:
         self._horizon_ns = horizon_ns or (LIVE_HORIZON_NS if live else RECORDING_HORIZON_NS)
         self._examiner = Examiner(registry)
         self.joiner = Joiner(
-            self._lost_on,
+            self._excuse,
             recorded,
             self.policy.max_clock_skew_ns,
             LIVE_RETENTION if live else RECORDING_RETENTION,
@@ -163,7 +165,7 @@ class Auditor:
         for chain in self.sessions.sessions.values():
             self._report_all(_gaps(chain))
         if self._log is not None:
-            self._report_all(self._log.finish(self.sessions))
+            self._report_all(self._log.finish(self.sessions, self._is_signed))
 
     def report(self, finding: Finding) -> None:
         """Take a finding."""
@@ -201,14 +203,18 @@ class Auditor:
             if self._log is not None:
                 self._consult_log(self._log, inference)
             self._report_all(self.sessions.add(inference))
+            self._report_all(self.contradictions.take(inference))
             # Nor does it say which topics the session writes.
             self._written.setdefault((statement.key_id, statement.session), set()).update(
                 reference.topic for reference in statement.outputs
             )
         self.stages[statement.stage] = statement
-        self.joiner.announce(statement)
-        chain = self.sessions.find(statement)
-        self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
+        if inference.signed is False:
+            self.joiner.add_claim(inference)
+        else:
+            self.joiner.announce(statement)
+            chain = self.sessions.find(statement)
+            self.joiner.add_inference(inference, chain is not None and chain.first.sequence > 0)
         self._pending.append(inference)
         for observer in self._observers:
             observer.inference(inference)
@@ -281,6 +287,12 @@ class Auditor:
         self.levels.add_decision(chain)
         self._report_all(self.judge.decision(inference, chain, latency_ns))
 
+    def _is_signed(self, attestation: Attestation) -> bool:
+        """Return whether the registered key signed an attestation that came from the log."""
+        inference = Inference(attestation, "", attestation.statement.signed_at_ns)
+        self._examiner.checked(inference)
+        return inference.signed is True
+
     def _is_duplicate(self, inference: Inference) -> bool:
         key = inference.attestation.digest
         if key in self._digests:
@@ -293,9 +305,11 @@ class Auditor:
             self._digests.discard(self._digests_in_order.popleft())
         return False
 
-    def _lost_on(self, topic: str) -> int:
-        sessions = self.sessions.sessions
-        return sum(sessions[s].lost for s, topics in self._written.items() if topic in topics and s in sessions)
+    def _excuse(self, topic: str, place: Callable[[SessionKey], tuple[int, int]]) -> bool:
+        """Return whether a message without attestation may be one whose attestation is known to be missing."""
+        chains = self.sessions.sessions
+        writers = [s for s, topics in self._written.items() if topic in topics and s in chains]
+        return any(chains[session].excuse(topic, *place(session)) for session in writers)
 
     def _report_all(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -313,13 +327,13 @@ def _without(policy: Policy, axis: str) -> Policy:
 
 
 def _gaps(chain: SessionChain) -> Iterator[Finding]:
-    for first, last in chain.gaps:
-        which = f"sequence {first}" if first == last else f"sequences {first} to {last}"
+    for gap in chain.gaps:
+        which = f"sequence {gap.first}" if gap.size == 1 else f"sequences {gap.first} to {gap.last}"
         yield Finding(
             "attestation_lost",
-            f"stage {chain.statement.stage}: {which} of a session ({last - first + 1}) were signed and are not in the "
+            f"stage {chain.statement.stage}: {which} of a session ({gap.size}) were signed and are not in the "
             "recording: dropped on the way, or held back",
             topic=chain.first.topic,
-            sequence=first,
+            sequence=gap.first,
             stage=chain.statement.stage,
         )

@@ -7,7 +7,7 @@ of one sentence. A recording is evidence: nothing is ever written to it or besid
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,7 +16,7 @@ from pathlib import Path
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.audit import bag_files, decompression
 from og_ros.audit.bag_files import BagFiles
-from og_ros.audit.bag_metadata import Metadata
+from og_ros.audit.bag_metadata import Metadata, offers_last_messages
 from og_ros.audit.findings import Finding
 from og_ros.audit.message_header import begins_with_header
 from og_ros.audit.records import Record
@@ -60,6 +60,8 @@ class Bag:
                 if topic.encoding != "cdr":
                     raise BagError(f"{file.path}: topic {topic.name} is encoded as {topic.encoding[:40]!a}, not as CDR")
                 stored.setdefault(topic.name, []).append(topic)
+        self.stored: Mapping[str, Sequence[StoredTopic]] = stored
+        """The topics by name as each storage file has them."""
         self.findings: list[Finding] = [
             *files.findings,
             *(Finding("recording_incomplete", file.cut) for file in self._files if file.cut),
@@ -140,7 +142,8 @@ class Bag:
         # A topic that ever had attestations is read as one of attestations: nothing hides behind another type.
         chosen = next((kind for kind in kinds if kind.type == ATTESTATION_TYPE), kinds[0])
         stamped = begins_with_header(chosen.type, chosen.definition, chosen.language)
-        latched = all(kind.latched for kind in kinds) or (self._metadata is not None and name in self._metadata.latched)
+        latched = all(offers_last_messages(kind.profiles) for kind in kinds)
+        latched = latched or (self._metadata is not None and name in self._metadata.latched)
         return Topic(name, chosen.type, said, stamped, latched)
 
     def _add_lost_topics(self) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from og_ros.audit.findings import Finding
-from og_ros.audit.records import Inference
+from og_ros.audit.records import Inference, SessionKey
 
-SessionKey = tuple[bytes, bytes]
 # A stage that was started again signs in its old session no longer than this.
 _HANDOVER_NS: Final = 10**9
 # So many sessions of a stage are remembered.

@@ -24,6 +24,8 @@ from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.errors import AttestationError
 from og_ros.registry import Registry
 
+# How the messages are hashed of a topic that no signed record names.
+CLAIMED_ALGORITHM: Final = "sha256"
 # Messages whose topic no attestation has named yet are kept until the stretch's end, up to so many bytes.
 _MAX_KEPT: Final = 32_000_000
 
@@ -51,14 +53,16 @@ Item = Checked | Message | Finding
 class Stretch:
     """What an examination gave: items in the order of arrival, and counts of the messages behind them, by topic.
 
-    `named` maps the topics that its attestations name to their digest algorithms. `hashed` maps each topic whose
-    messages are among the items, every one of them, to the algorithm that was used.
+    `named` maps the topics that its attestations name to their digest algorithms; `claimed` are those that only records
+    name whose signature does not hold. `hashed` maps each topic whose messages are among the items, every one of them,
+    to the algorithm that was used.
     """
 
     items: list[Item]
     counts: dict[str, int]
     named: dict[str, str]
     hashed: dict[str, str]
+    claimed: set[str] = field(default_factory=set)
 
 
 class Examiner:
@@ -94,6 +98,7 @@ class Examiner:
         named: dict[str, str] = {}
         items: list[Item | Record] = []
         counts: Counter[str] = Counter()
+        claimed: set[str] = set()
         passed: set[str] = set()
         kept = 0
         for record in records:
@@ -105,7 +110,9 @@ class Examiner:
                 if isinstance(found, Checked):
                     statement = found.inference.attestation.statement
                     for reference in (*statement.inputs, *statement.outputs):
-                        if reference.topic not in named:
+                        if found.inference.signed is False:  # it has no say in how others' messages are hashed
+                            claimed.add(reference.topic)
+                        elif reference.topic not in named:
                             named[reference.topic] = reference.digest_algorithm
                             algorithms.setdefault(reference.topic, reference.digest_algorithm)
             elif self._sealed is not None and record.type in SEALED_TYPES:
@@ -117,6 +124,8 @@ class Examiner:
                 items.append(record)
             else:
                 passed.add(topic)
+        claimed.difference_update(algorithms)
+        algorithms.update(dict.fromkeys(claimed, CLAIMED_ALGORITHM))
         passed.update(item.topic for item in items if isinstance(item, Record) and item.topic not in algorithms)
         hashed: list[Item] = []
         for item in items:
@@ -127,7 +136,7 @@ class Examiner:
                 hashed.append(item)
         for topic in passed:
             del counts[topic]
-        return Stretch(hashed, counts, named, {t: a for t, a in algorithms.items() if t not in passed})
+        return Stretch(hashed, counts, named, {t: a for t, a in algorithms.items() if t not in passed}, claimed)
 
 
 def _unsealed(sealed: SealedRecords, record: Record) -> Iterator[Message | Finding]:

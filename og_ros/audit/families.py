@@ -42,8 +42,6 @@ _NEEDS_BY_FAMILY: Final = {
 }
 _NEEDS: Final = {
     "signature_invalid": _REGISTRY,
-    "overclaimed": _REGISTRY,
-    "mode_downgraded": _REGISTRY,
     "root_not_trusted": _REGISTRY,
     # These have defaults that hold without a policy.
     "loss_exceeds_policy": _ALWAYS,

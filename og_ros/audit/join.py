@@ -12,22 +12,25 @@ from typing import Final
 
 from og_ros.attest import Clock, DataReference, Disclosure, Statement
 from og_ros.attest.digest import is_computable
-from og_ros.audit.attested_topic import EDGE_NS, AttestedTopic, Output, TopicTally
+from og_ros.audit.attested_topic import EDGE_NS, NEAR_NS, AttestedTopic, Output, TopicTally
 from og_ros.audit.findings import Finding
 from og_ros.audit.memory import Key, Memory, Retention
-from og_ros.audit.records import Inference, Message
+from og_ros.audit.records import Inference, Message, SessionKey
 
 # Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
 # So many messages of a topic wait for a later attestation; more are judged without one.
 _MAX_WAITING: Final = 50_000
+# So many topics of records that nobody signed are told from a sensor's.
+_MAX_CLAIMED: Final = 1000
 
 
 class Joiner:
     """Matches what was recorded with what was attested.
 
-    `lost(topic)` tells how many attestations of the sessions that write a topic are known to be missing: a message
-    without attestation is explained by one of them, and is a violation when none is open. `recorded(topic)` tells
+    `excuse(topic, place)` says that a message without attestation is one whose attestation is known to be missing, and
+    uses that gap up; `place` gives the sequence numbers of a session between which the message lies. Where there is no
+    gap, the message is a violation. `recorded(topic)` tells
     whether the topic's messages are seen at all, so that absence means something. `patient`: a message is judged only
     once a later attestation of its topic came, so that a gap before it is known. Messages and inferences are to be
     added in the order of their arrival.
@@ -35,15 +38,14 @@ class Joiner:
 
     def __init__(
         self,
-        lost: Callable[[str], int],
+        excuse: Callable[[str, Callable[[SessionKey], tuple[int, int]]], bool],
         recorded: Callable[[str], bool],
         clock_skew_ns: int,
         retention: Retention,
         patient: bool,
     ) -> None:
-        self._lost, self._recorded = lost, recorded
+        self._excuse, self._recorded = excuse, recorded
         self._skew_ns, self._patient = clock_skew_ns, patient
-        self._explained: Counter[str] = Counter()
         self._edges: Counter[str] = Counter()
         self._early: Counter[str] = Counter()
         self._attested: dict[str, AttestedTopic] = {}
@@ -52,6 +54,8 @@ class Joiner:
         self._unmatched: dict[Key, list[Message]] = {}
         self._inferences: deque[Inference] = deque()
         self._outputs: deque[Output] = deque()
+        self._claims: dict[Key, Inference] = {}
+        self._claimed: set[str] = set()
         self._memory = Memory(retention)
         self.tallies: dict[str, TopicTally] = defaultdict(TopicTally)
         self.consumers: dict[str, set[str]] = defaultdict(set)
@@ -59,13 +63,13 @@ class Joiner:
         self.end_ns = 0
 
     def is_attested(self, topic: str) -> bool:
-        """Return whether any attestation names the topic as an output."""
-        return topic in self._attested
+        """Return whether any attestation names the topic as an output, be it one whose signature does not hold."""
+        return topic in self._attested or topic in self._claimed
 
     @property
     def attested_topics(self) -> Collection[str]:
-        """The topics that some attestation names as an output."""
-        return self._attested.keys()
+        """The topics that some attestation names as an output, be it one whose signature does not hold."""
+        return self._attested.keys() | self._claimed
 
     def algorithm_of(self, topic: str) -> str:
         """Return the digest algorithm that a topic's messages are hashed with; SHA-256 unless it is named otherwise."""
@@ -109,6 +113,7 @@ class Joiner:
         inference.outputs_seen = [False] * len(statement.outputs)
         for reference in statement.inputs:
             self.tallies[reference.topic].references += 1
+            self._memory.refer((reference.topic, reference.digest), inference.received_ns)
             self.consumers[reference.topic].add(statement.stage)
         for index, reference in enumerate(statement.outputs):
             self.tallies[reference.topic].references += 1
@@ -118,7 +123,7 @@ class Joiner:
             if inference.received_ns > attested.last_ns:
                 attested.last_ns = inference.received_ns
             if not self._checkable(reference):
-                attested.hidden += 1
+                attested.hidden.append(inference.received_ns)
                 continue
             key = (reference.topic, reference.digest)
             self._memory.add_output(key, inference)
@@ -130,6 +135,25 @@ class Joiner:
             else:
                 attested.add(output)
                 self._outputs.append(output)
+
+    def add_claim(self, inference: Inference) -> None:
+        """Take an attestation that its key did not sign: it neither excuses nor accuses anything but itself.
+
+        A message that it claims is not held against anybody else, its topics are no sensor's, and where nobody else
+        attests an input, a chain goes on through it, as weak as that makes it.
+        """
+        self._inferences.append(inference)
+        statement = inference.attestation.statement
+        for reference in statement.inputs:
+            if len(self.consumers) < _MAX_CLAIMED:
+                self.consumers[reference.topic].add(statement.stage)
+        for reference in statement.outputs:
+            if len(self._claimed) < _MAX_CLAIMED:
+                self._claimed.add(reference.topic)
+            self._claims.pop((reference.topic, reference.digest), None)
+            self._claims[reference.topic, reference.digest] = inference
+        while len(self._claims) > _MAX_WAITING:
+            del self._claims[next(iter(self._claims))]
 
     def settle(self, before_ns: int, final: bool) -> Iterator[Finding]:
         """Decide about all that arrived before a time; yields findings. `final`: nothing more will arrive."""
@@ -157,6 +181,9 @@ class Joiner:
                 yield from self._settle_output(output)
         while self._inferences and self._inferences[0].received_ns < before_ns:
             inference = self._inferences.popleft()
+            if inference.signed is False:
+                self._settle_claim(inference)
+                continue
             yield from self._settle_inputs(inference)
             yield from self._hidden_outputs(inference)
         if final:
@@ -178,7 +205,7 @@ class Joiner:
         output.inference.outputs_seen[output.index] = True
         self._drop_unmatched(message)
         attested = self._attested[message.topic]
-        attested.seen[output.reference.digest] += 1
+        attested.match(message, output)
 
     def _drop_unmatched(self, message: Message) -> None:
         for name in message.names:
@@ -198,21 +225,27 @@ class Joiner:
         if attested is None:
             self._early[message.topic] += 1
             return
-        altered = attested.twin_of(message)
-        if altered is not None and not _comparable(message, altered):
-            altered.seen = True  # that the two cannot be compared is told of the inference
+        if any((message.topic, name) in self._claims for name in message.names):
+            return
+        if self._excuse(message.topic, lambda session: attested.place(session, message.received_ns)):
+            message.excused = True
+            self.tallies[message.topic].missing += 1
+        elif attested.take_hidden(message.received_ns):
+            message.excused = True
+        elif attested.at_edge(message.received_ns, self.end_ns):
+            message.excused = True
+            self._edges[message.topic] += 1
+        elif (altered := attested.twin_of(message)) is not None and not _comparable(message, altered):
+            message.excused = altered.seen = True  # that the two cannot be compared is told of the inference
         elif altered is not None:
+            # Only now: a message whose attestation was lost must not stand for an output that was lost itself.
             altered.seen = True
             yield altered.inference.finding(
                 "output_altered",
                 f"stage {altered.inference.stage}: the message recorded on {message.topic} is not what it attested",
             )
-        elif self._lost(message.topic) > self._explained[message.topic]:
-            self._explained[message.topic] += 1
-            self.tallies[message.topic].missing += 1
-        elif attested.hidden:
-            attested.hidden -= 1  # one of the outputs whose digest cannot be compared
-        elif attested.at_edge(message.received_ns, self.end_ns):
+        elif attested.at_edge(message.received_ns, self.end_ns, NEAR_NS):
+            message.excused = True
             self._edges[message.topic] += 1
         elif any(attested.seen[name] for name in message.names):
             yield _message_finding(
@@ -267,7 +300,7 @@ class Joiner:
             if problem is not None:
                 yield problem
             inference.sources.append(source)
-            seen = self._memory.use(key, inference.received_ns)
+            seen = self._memory.is_recorded(key)
             inference.seen.append(seen)
             if seen or not self._recorded(reference.topic):
                 continue
@@ -280,7 +313,7 @@ class Joiner:
                 )
                 continue
             twin = self._memory.stamped(reference.topic, reference.stamp_ns)
-            if twin is not None and twin != reference.digest:
+            if twin is not None and not self._has_own_place(twin):
                 yield inference.finding(
                     "input_altered",
                     f"stage {inference.stage}: read other bytes on {reference.topic} than the recorded message with "
@@ -294,6 +327,19 @@ class Joiner:
                     "input_not_recorded",
                     f"stage {inference.stage}: the message that it read on {reference.topic} is not in the recording",
                 )
+
+    def _settle_claim(self, inference: Inference) -> None:
+        """Join a record that its key did not sign, for who looks into it; nothing is said of what it names."""
+        statement = inference.attestation.statement
+        recorded = self._memory.is_recorded
+        inference.sources = [self._source(inference, reference)[0] for reference in statement.inputs]
+        inference.seen = [recorded((reference.topic, reference.digest)) for reference in statement.inputs]
+        inference.outputs_seen = [recorded((reference.topic, reference.digest)) for reference in statement.outputs]
+
+    def _has_own_place(self, message: Message) -> bool:
+        """Return whether a message is known to be one of its own, and so no altered other one of the same stamp."""
+        read = self._memory.is_accounted((message.topic, message.digest))
+        return message.attested or message.excused or read
 
     def _hidden_outputs(self, inference: Inference) -> Iterator[Finding]:
         outputs = inference.attestation.statement.outputs
@@ -318,7 +364,8 @@ class Joiner:
                 )
             candidates = (named,)
         if not candidates:
-            return None, None
+            claim = self._claims.get((reference.topic, reference.digest))
+            return claim if claim is not inference else None, None
         causes = [c for c in candidates if self._before(c, inference)]
         if not causes:
             return None, inference.finding(

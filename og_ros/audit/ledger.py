@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from og_ros.attest import Attestation, cose
 from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
-from og_ros.audit.records import Inference
-from og_ros.audit.sessions import SessionChecker, SessionKey
+from og_ros.audit.records import Inference, SessionKey
+from og_ros.audit.sessions import SessionChecker
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
@@ -137,8 +137,11 @@ class LogCheck:
         for sequence in sorted(found):
             yield found[sequence]
 
-    def finish(self, sessions: SessionChecker) -> Iterator[Finding]:
-        """Yield what the log lacks at the ends of the sessions, and which leaves are no attestation."""
+    def finish(self, sessions: SessionChecker, is_signed: Callable[[Attestation], bool]) -> Iterator[Finding]:
+        """Yield what the log lacks at the ends of the sessions, and which leaves are none of a recorded session.
+
+        `is_signed` tells whether a registered key signed an attestation: a log alone cannot accuse a stage.
+        """
         view = self.view
         if view is None:
             return
@@ -163,12 +166,20 @@ class LogCheck:
         for start, stop in _runs(self._matched):
             for leaf in self._ledger.leaves(start, stop):
                 try:
-                    statement = cose.decode(leaf.data).statement
+                    attestation = cose.decode(leaf.data)
                 except AttestationError as error:
                     defect = f"leaf {leaf.index} is no attestation: {error}"
                     yield Finding("log_invalid", f"log {view.origin}: {defect}")
                     continue
-                outside += sessions.find(statement) is not None
+                statement = attestation.statement
+                chain = sessions.find(statement)
+                if chain is not None and chain.has(statement.sequence) and is_signed(attestation):
+                    yield Inference(attestation, "", statement.signed_at_ns).finding(
+                        "session_forked",
+                        f"stage {statement.stage}: leaf {leaf.index} of the log is another attestation with sequence "
+                        f"{statement.sequence} of a recorded session than the one that was recorded",
+                    )
+                outside += chain is not None
         self.view = LogView(view.origin, view.size, view.root, view.covered, view.trusted, outside)
 
     def _index(self, attestation: Attestation) -> int | None:

@@ -48,7 +48,11 @@ def _conclude(inference: Inference, is_attested: Callable[[str], bool]) -> None:
                 stamps.append(reference.stamp_ns)
     inference.linked = linked
     inference.origin_ns = min(stamps) if stamps else None
-    inference.chain_levels = chain_levels(
-        levels_of(inference), (s.chain_levels or LOWEST for s in inference.sources if s is not None)
-    )
+    # An input that a stage attests, and whose attestation is not known, has no level at all.
+    behind = [
+        (source.chain_levels or LOWEST) if source is not None else LOWEST
+        for reference, source in zip(statement.inputs, inference.sources, strict=False)
+        if source is not None or is_attested(reference.topic)
+    ]
+    inference.chain_levels = chain_levels(levels_of(inference), behind)
     inference.resolved = joined

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from og_ros.audit.bag_metadata import offers_last_messages
 from og_ros.audit.storage import StoredTopic, check_names
 from og_ros.errors import BagError
 
@@ -29,7 +28,7 @@ class Channel:
     type: str
     schema: int
     encoding: str
-    latched: bool
+    profiles: str
 
 
 class McapNames:
@@ -46,7 +45,7 @@ class McapNames:
         channel = self.channels[identifier]
         schema = self._schemas.get(channel.schema, Schema())
         return StoredTopic(
-            channel.topic, channel.type, channel.encoding, schema.definition, schema.language, channel.latched
+            channel.topic, channel.type, channel.encoding, schema.definition, schema.language, channel.profiles
         )
 
     def add_schema(self, record: bytes, learn: bool) -> None:
@@ -75,7 +74,7 @@ class McapNames:
             raise BagError(f"{self._path} contradicts itself: its summary leaves out channel {identifier}")
         kind = self._schemas.get(schema, Schema()).type
         check_names(self._path, topic, kind)
-        self.channels[identifier] = Channel(topic, kind, schema, encoding, self._latched(record, at))
+        self.channels[identifier] = Channel(topic, kind, schema, encoding, self._profiles(record, at))
 
     def take_statistics(self, record: bytes) -> bool:
         """Take the counts from a statistics record; returns whether all schemas and channels are known by then."""
@@ -86,14 +85,14 @@ class McapNames:
             raise BagError(f"{self._path} is damaged: its statistics are broken") from error
         return (schemas, channels) == (len(self._schemas), len(self.channels))
 
-    def _latched(self, record: bytes, at: int) -> bool:
+    def _profiles(self, record: bytes, at: int) -> str:
         at += 4
         while at < len(record):
             key, at = text(self._path, record, at)
             value, at = text(self._path, record, at)
             if key == "offered_qos_profiles":
-                return offers_last_messages(value)
-        return False
+                return value
+        return ""
 
     def _numbers(self, layout: str, record: bytes, what: str) -> tuple[int, ...]:
         try:

@@ -38,7 +38,7 @@ class Memory:
         self._inferences: deque[Inference] = deque()
         self._seen: Counter[Key] = Counter()
         self._used_ns: dict[Key, int] = {}
-        self._by_stamp: dict[tuple[str, int], bytes] = {}
+        self._by_stamp: dict[tuple[str, int], Message] = {}
         self._by_digest: dict[bytes, Inference] = {}
         self._producers: dict[Key, list[Inference]] = {}
         self._newest: dict[str, Message] = {}
@@ -50,7 +50,7 @@ class Memory:
         for name in message.names:
             self._seen[topic, name] += 1
         if message.stamp_ns and message.digest:
-            self._by_stamp.setdefault((topic, message.stamp_ns), message.digest)
+            self._by_stamp.setdefault((topic, message.stamp_ns), message)
         self._messages.append(message)
         self._newest[topic] = message
 
@@ -68,17 +68,21 @@ class Memory:
             producers.append(inference)
         self._newest_output[key[0]] = inference
 
-    def use(self, key: Key, now_ns: int) -> bool:
-        """Return whether a message was recorded, and note that something refers to it."""
-        if key in self._seen:
-            self._used_ns[key] = now_ns
-            return True
-        if key in self._producers:
-            self._used_ns[key] = now_ns
-        return False
+    def refer(self, key: Key, now_ns: int) -> None:
+        """Note that an attestation names a message as its input."""
+        self._used_ns.pop(key, None)  # so that the oldest come first
+        self._used_ns[key] = now_ns
 
-    def stamped(self, topic: str, stamp_ns: int) -> bytes | None:
-        """Return the digest of the recorded message of a topic with a header stamp."""
+    def is_recorded(self, key: Key) -> bool:
+        """Return whether a message was recorded."""
+        return key in self._seen
+
+    def is_accounted(self, key: Key) -> bool:
+        """Return whether an attestation names a message, as an output or as an input."""
+        return key in self._producers or key in self._used_ns
+
+    def stamped(self, topic: str, stamp_ns: int) -> Message | None:
+        """Return the first recorded message of a topic with a header stamp."""
         return self._by_stamp.get((topic, stamp_ns)) if stamp_ns else None
 
     def producers(self, key: Key) -> Sequence[Inference]:
@@ -93,6 +97,7 @@ class Memory:
         """Forget what is older than the retention; only what arrived before `judged_ns`. Returns those messages."""
         gone = []
         before_ns = self._before(self._messages, judged_ns)
+        self._forget_uses(before_ns)
         for _ in range(min(len(self._messages), _STEPS)):
             if self._messages[0].received_ns >= before_ns:
                 break
@@ -121,12 +126,15 @@ class Memory:
         time_ns = self._retention.time_ns
         return judged_ns - (time_ns if len(kept) <= self._retention.records else min(time_ns, _CROWDED_NS))
 
-    def _in_use(self, key: Key, before_ns: int) -> bool:
-        used = self._used_ns.get(key)
-        if used is not None and used < before_ns:
+    def _forget_uses(self, before_ns: int) -> None:
+        while self._used_ns:
+            key = next(iter(self._used_ns))
+            if self._used_ns[key] >= before_ns:
+                break
             del self._used_ns[key]
-            used = None
-        return used is not None
+
+    def _in_use(self, key: Key, before_ns: int) -> bool:
+        return self._used_ns.get(key, before_ns - 1) >= before_ns
 
     def _is_source(self, inference: Inference, before_ns: int) -> bool:
         return any(

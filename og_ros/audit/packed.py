@@ -12,6 +12,8 @@ from og_ros.audit.examine import Checked, Item, Stretch
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference, Message
 
+# Topic, arrival, payload, digest, whether it is signed and certified, and what was found.
+_Attestation = tuple[str, int, bytes, bytes, "bool | None", "bool | None", list[Finding]]
 _MESSAGE, _CHECKED, _FINDING = 0, 1, 2
 
 
@@ -22,19 +24,20 @@ class PackedStretch:
     counts: dict[str, int]
     named: dict[str, str]
     hashed: dict[str, str]
+    claimed: set[str] = field(default_factory=set)
     kinds: bytearray = field(default_factory=bytearray)
     topics: list[str] = field(default_factory=list)
     message_topics: array[int] = field(default_factory=lambda: array("H"))
     digests: bytearray = field(default_factory=bytearray)
     received_ns: array[int] = field(default_factory=lambda: array("q"))
     stamps_ns: array[int] = field(default_factory=lambda: array("q"))
-    attestations: list[tuple[str, int, bytes, bool | None, bool | None, list[Finding]]] = field(default_factory=list)
+    attestations: list[_Attestation] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @classmethod
     def of(cls, stretch: Stretch) -> PackedStretch:
         """Pack a stretch."""
-        packed = cls(dict(stretch.counts), stretch.named, stretch.hashed)
+        packed = cls(dict(stretch.counts), stretch.named, stretch.hashed, stretch.claimed)
         index: dict[str, int] = {}
         for item in stretch.items:
             if isinstance(item, Message):
@@ -54,6 +57,7 @@ class PackedStretch:
                         inference.topic,
                         inference.received_ns,
                         bytes(item.payload),
+                        inference.attestation.digest,
                         inference.signed,
                         inference.certified,
                         item.findings,
@@ -68,7 +72,8 @@ class PackedStretch:
         """Return the stretch; attestations are decoded again, which costs less than handing them over."""
         messages, attestations, findings = self._messages(), self._attestations(reader), iter(self.findings)
         sources: tuple[Iterator[Item], ...] = (messages, attestations, findings)
-        return Stretch([next(sources[kind]) for kind in self.kinds], self.counts, self.named, self.hashed)
+        items = [next(sources[kind]) for kind in self.kinds]
+        return Stretch(items, self.counts, self.named, self.hashed, self.claimed)
 
     def _messages(self) -> Iterator[Item]:
         topics, digests = self.topics, bytes(self.digests)
@@ -78,6 +83,7 @@ class PackedStretch:
             yield Message(topics[topic], found, received_ns, stamp_ns)
 
     def _attestations(self, reader: AttestationReader) -> Iterator[Item]:
-        for topic, received_ns, payload, signed, certified, findings in self.attestations:
-            inference = Inference(reader.read(payload, topic), topic, received_ns, signed, certified)
+        for topic, received_ns, payload, digest, signed, certified, findings in self.attestations:
+            attestation = reader.read_known(payload, topic, digest)
+            inference = Inference(attestation, topic, received_ns, signed, certified)
             yield Checked(inference, findings, payload)

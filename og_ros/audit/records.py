@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from og_ros.attest import Attestation
 from og_ros.audit.findings import Finding
 
+# A session is known by its key and its random id.
+SessionKey = tuple[bytes, bytes]
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -24,7 +27,7 @@ class Message:
     """A recorded data message: its digest, time of arrival, header stamp (0: none), and the commitment to it.
 
     `digest` is empty where it is not known: the message is too short to be one, or sealed. `commitment` is empty unless
-    a sealed recording gives it, or a disclosure does.
+    a sealed recording gives it, or a disclosure does. `attested` and `excused` say how a join has judged it.
     """
 
     topic: str
@@ -33,6 +36,7 @@ class Message:
     stamp_ns: int
     commitment: bytes = b""
     attested: bool = False
+    excused: bool = False
 
     @property
     def names(self) -> tuple[bytes, ...]:

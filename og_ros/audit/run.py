@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from og_ros.attest import DataReference
 from og_ros.attest.content_key import KeyRing
+from og_ros.audit import recorded_checkpoints
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.disclosures import Disclosures
@@ -19,6 +20,7 @@ from og_ros.audit.ledger import LogCheck
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.processes import rare_collection
+from og_ros.audit.recorded_checkpoints import CHECKPOINT_TYPE
 from og_ros.audit.reexecution import ReexecutionPlan, conclude, reexecute, select
 from og_ros.audit.reexecution_tally import ReexecutionTally
 from og_ros.audit.report import Report
@@ -101,7 +103,7 @@ class _Run:
         """Read the recording into an auditor, until everything is joined and judged."""
         bag = self._bag
         with ExitStack() as stack:
-            log = LogCheck(stack.enter_context(Ledger.open(ledger)), self._registry) if ledger is not None else None
+            log = self._read_log(stack.enter_context(Ledger.open(ledger))) if ledger is not None else None
             self.auditor = auditor = Auditor(
                 self._registry,
                 self._policy,
@@ -125,6 +127,8 @@ class _Run:
                 Finding("no_attestations", "the recording holds no attestations: nothing in it is accounted for")
             )
         self._findings += _miscounted(bag, stream.topics, stream.counts)
+        types = {topic.name: topic.type for topic in bag.topics.values() if topic.type not in SEALED_TYPES}
+        self._findings += auditor.contradictions.finish(types)
         self._findings += auditor.judge.run(_totals(auditor, self._again))
         if self._sealed is not None:
             self._findings += self._sealed.gaps()
@@ -132,6 +136,14 @@ class _Run:
             self._findings += self._disclosures.findings
         for finding in self._findings:
             auditor.report(finding)
+
+    def _read_log(self, ledger: Ledger) -> LogCheck:
+        """Verify the log, and hold it against the checkpoints that were recorded."""
+        log = LogCheck(ledger, self._registry)
+        topics = [topic.name for topic in self._bag.topics.values() if topic.type == CHECKPOINT_TYPE]
+        if log.view is not None and topics:
+            self._findings += recorded_checkpoints.check(ledger, self._bag.records(topics))
+        return log
 
     def report(self) -> Report:
         """Conclude."""

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from og_ros.attest import Statement
 from og_ros.audit.findings import Finding
-from og_ros.audit.records import Inference
+from og_ros.audit.records import Inference, SessionKey
 
-SessionKey = tuple[bytes, bytes]
 # So many of a session's newest sequence numbers are remembered with their digests, so that a week's run stays small.
 WINDOW: Final = 8192
 
 
+@dataclass(slots=True)
+class Gap:
+    """Missing sequence numbers; `excused` counts, by topic, the messages that they stand for."""
+
+    first: int
+    last: int
+    excused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def size(self) -> int:
+        """How many numbers are missing."""
+        return self.last - self.first + 1
+
+
 @dataclass
 class SessionChain:
-    """What has been seen of one session; `gaps` are its missing sequence numbers, as (first, last), in order."""
+    """What has been seen of one session; `gaps` are its missing sequence numbers, in order."""
 
     first: Inference
     newest: Inference
     count: int = 0
-    gaps: list[tuple[int, int]] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
     digests: dict[int, bytes] = field(default_factory=dict)
     previous: dict[int, bytes] = field(default_factory=dict)
     lost: int = 0
@@ -53,30 +67,45 @@ class SessionChain:
         if self.count == 1:
             return
         if sequence > self.newest.sequence:
-            self._open(len(self.gaps), self.newest.sequence + 1, sequence - 1)
+            self._open(len(self.gaps), self.newest, inference)
             self.newest = inference
         elif sequence < self.first.sequence:
-            self._open(0, sequence + 1, self.first.sequence - 1)
+            self._open(0, inference, self.first)
             self.first = inference
         else:
             self._close(sequence)
 
-    def _open(self, at: int, first: int, last: int) -> None:
-        if first <= last:
-            self.gaps.insert(at, (first, last))
-            self.lost += last - first + 1
+    def excuse(self, topic: str, after: int, before: int) -> bool:
+        """Return whether an attestation between two sequence numbers is missing, and use one up for a topic's message.
+
+        An attestation has one message on each topic that its stage writes.
+        """
+        start = max(0, bisect_right(self.gaps, after, key=lambda gap: gap.first) - 1)
+        for gap in self.gaps[start:]:
+            if gap.first >= before:
+                break
+            if gap.last > after and gap.excused[topic] < gap.size:
+                gap.excused[topic] += 1
+                return True
+        return False
+
+    def _open(self, at: int, before: Inference, after: Inference) -> None:
+        if before.sequence + 1 < after.sequence:
+            gap = Gap(before.sequence + 1, after.sequence - 1)
+            self.gaps.insert(at, gap)
+            self.lost += gap.size
 
     def _close(self, sequence: int) -> None:
         index = self._gap_of(sequence)
         assert index is not None
-        first, last = self.gaps[index]
-        rest = [(first, sequence - 1), (sequence + 1, last)]
-        self.gaps[index : index + 1] = [(a, b) for a, b in rest if a <= b]
+        gap = self.gaps[index]
+        rest = (replace(gap, last=sequence - 1), replace(gap, first=sequence + 1))
+        self.gaps[index : index + 1] = [part for part in rest if part.first <= part.last]
         self.lost -= 1
 
     def _gap_of(self, sequence: int) -> int | None:
-        index = bisect_right(self.gaps, (sequence, 2**64)) - 1
-        return index if index >= 0 and self.gaps[index][0] <= sequence <= self.gaps[index][1] else None
+        index = bisect_right(self.gaps, sequence, key=lambda gap: gap.first) - 1
+        return index if index >= 0 and sequence <= self.gaps[index].last else None
 
 
 class SessionChecker:

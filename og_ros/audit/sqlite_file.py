@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from og_ros.audit.bag_metadata import offers_last_messages
 from og_ros.audit.decompression import MAX_PIECE
 from og_ros.audit.records import Record
 from og_ros.audit.storage import StoredTopic, check_names, check_time, regular_size
@@ -154,7 +153,7 @@ class SqliteFile:
             text, language = definitions.get(kind, ("", ""))
             if not (isinstance(text, str) and isinstance(language, str)):
                 text, language = "", ""
-            yield StoredTopic(name, kind, encoding, text, language, offers_last_messages(offered))
+            yield StoredTopic(name, kind, encoding, text, language, offered if isinstance(offered, str) else "")
 
     def _time_index(self, database: sqlite3.Connection) -> str:
         """Return the name of a plain index of all messages by time, which rosbag2 makes; empty where there is none."""

@@ -21,8 +21,7 @@ _MAX_NAME: Final = 512
 class StoredTopic:
     """A topic as a storage file has it; `definition` is the text of its type in the language `language`.
 
-    `latched`: its publishers offered their last messages to late
-    subscribers.
+    `profiles` is the QoS that its publishers offered, as YAML; empty where it is not known.
     """
 
     name: str
@@ -30,7 +29,7 @@ class StoredTopic:
     encoding: str = "cdr"
     definition: str = ""
     language: str = ""
-    latched: bool = False
+    profiles: str = ""
 
 
 class StorageFile(Protocol):

@@ -16,7 +16,7 @@ from typing import Final
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest.template import AttestationReader
 from og_ros.audit.bag import Bag, open_bag
-from og_ros.audit.examine import Checked, Examiner, Item, Stretch, message_of
+from og_ros.audit.examine import CLAIMED_ALGORITHM, Checked, Examiner, Item, Stretch, message_of
 from og_ros.audit.packed import PackedStretch
 from og_ros.audit.processes import rare_collection, worker_context
 from og_ros.audit.records import Message
@@ -62,6 +62,7 @@ class Stream:
         self._jobs = 1 if sealed is not None else jobs
         self._attestations = {t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE}
         self._known: dict[str, str] = {}
+        self._claimed: set[str] = set()
         self.counts: Counter[str] = Counter()
 
     @property
@@ -104,8 +105,15 @@ class Stream:
 
     def _complete(self, span: Span, stretch: Stretch) -> Stretch:
         """Add what the examination did not know to be wanted, from this span and from the ones before it."""
-        late = {t: a for t, a in stretch.named.items() if t not in self._known}
-        self._known.update(late)
+        late = {t for t in (*stretch.named, *stretch.claimed) if t not in self._known}
+        for topic in stretch.claimed:
+            if topic not in self._known:
+                self._known[topic] = CLAIMED_ALGORITHM
+                self._claimed.add(topic)
+        for topic, algorithm in stretch.named.items():
+            if topic not in self._known or topic in self._claimed:
+                self._known[topic] = algorithm
+                self._claimed.discard(topic)
         wrong = {t for t, a in stretch.hashed.items() if self._known.get(t, a) != a}
         if wrong:
             stretch.items = [i for i in stretch.items if not (isinstance(i, Message) and i.topic in wrong)]

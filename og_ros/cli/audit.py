@@ -64,6 +64,9 @@ def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say whom the auditor believes."""
     parser.add_argument("--registry", metavar="DIR", type=Path, help="certified models and keys")
     parser.add_argument("--root", metavar="sha256:HEX", help="fingerprint that the registry's root must have")
+    parser.add_argument(
+        "--minimum-number", type=int, default=0, metavar="N", help="refuse a registry of an older state than number N"
+    )
     parser.add_argument("--ledger", metavar="DIR", type=Path, help="the log of attestations")
     parser.add_argument("--policy", metavar="FILE", type=Path, help="what is demanded of the run (YAML)")
 
@@ -82,12 +85,13 @@ def trust(args: argparse.Namespace) -> tuple[Registry | None, Policy]:
         policy = replace(policy, registry_root=args.root)
     if args.registry is None:
         return None, policy
+    minimum = args.minimum_number
     try:
-        return Registry.open(args.registry, pinned_root=policy.registry_root), policy
+        return Registry.open(args.registry, pinned_root=policy.registry_root, minimum_number=minimum), policy
     except RegistryError:
         if policy.registry_root is None:
             raise
-        return Registry.open(args.registry), policy
+        return Registry.open(args.registry, minimum_number=minimum), policy
 
 
 def run(args: argparse.Namespace) -> int:

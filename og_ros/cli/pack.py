@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from og_ros.cli.audit import add_trust_arguments
-from og_ros.errors import ConfigError, PackError
+from og_ros.cli.jobs import add_jobs_argument, processes
+from og_ros.errors import PackError
 
 EPILOG = """\
 The pack holds the recording, every attestation as COSE_Sign1, the registry, the log with proofs, the policy, the report
@@ -44,20 +44,6 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-o", "--out", metavar="FILE", type=Path, required=True, help="the pack; never overwritten")
     add_jobs_argument(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
-
-
-def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the number of processes that audit."""
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes that audit (default 1; 0: one a core)"
-    )
-
-
-def processes(jobs: int) -> int:
-    """Return the number of processes that --jobs asks for; raises ConfigError."""
-    if jobs < 0:
-        raise ConfigError(f"--jobs is {jobs}; it must be a number of processes, or 0 for one a core")
-    return jobs or os.cpu_count() or 1
 
 
 def run(args: argparse.Namespace) -> int:

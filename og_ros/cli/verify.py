@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from og_ros.cli.jobs import add_jobs_argument, processes
 from og_ros.cli.output import EXIT_CODES, write_json
-from og_ros.cli.pack import add_jobs_argument, processes
 
 if TYPE_CHECKING:
     from og_ros.audit.pack import PackReport

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,9 @@ def test_a_stream_is_read_as_the_long_way_reads_it(stream: list[Attestation]) ->
         found = reader.read(encode_attestation(attestation))
         assert found == attestation
         assert found.digest == attestation.digest
+        known = reader.read_known(encode_attestation(attestation), "", attestation.digest)
+        assert (known.cose, known.signed_bytes, known) == (attestation.cose, attestation.signed_bytes, attestation)
+        assert pickle.loads(pickle.dumps(known)) == attestation
 
 
 @settings(max_examples=150)

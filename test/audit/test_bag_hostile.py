@@ -266,3 +266,18 @@ def test_metadata_of_rosbag2_are_read_as_yaml_reads_them(tmp_path: Path) -> None
     tree = yaml.safe_load((tmp_path / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     with open_bag(tmp_path) as bag:
         assert bag.count == tree["message_count"]
+
+
+@pytest.mark.parametrize("name", ["a%41b", "a?mode=rwc", "a#b", "a b\n", "ü", "a\udcff"])
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_any_directory_name(name: str, storage: str, tmp_path: Path) -> None:
+    """The name of a SQLite file is a part of a URI, and not of its query."""
+    directory = tmp_path / name
+    directory.mkdir()
+    if storage == "mcap":
+        (directory / "bag.mcap").write_bytes(raw_bags.mcap(MESSAGES))
+    else:
+        raw_bags.sqlite(directory / "bag.db3", MESSAGES)
+    with open_bag(directory) as bag:
+        assert len(list(bag.records())) == len(MESSAGES)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [name]

@@ -152,3 +152,14 @@ def test_splits_are_read_by_their_number(tmp_path: Path) -> None:
     assert [path.name for path in found.files] == ["bag_2.mcap", "bag_9.mcap", "bag_10.mcap"]
     shutil.copy(tmp_path / "bag_2.mcap", tmp_path / "bag_11.mcap")
     assert bag_files.find(tmp_path).files[-1].name == "bag_11.mcap"
+
+
+@pytest.mark.parametrize("name", ["gazebo_walker", "ros2_selfdriving_test_bag", "spot_raw"])
+def test_recordings_of_others_as_rosbags_reads_them(name: str) -> None:
+    path = Path(__file__).resolve().parents[3] / "shared" / "data" / "bags" / name
+    if not path.is_dir():
+        pytest.skip("the third-party recordings (../shared/data) are not here")
+    with Reader(path) as reader, open_bag(path) as bag:
+        assert shown(bag) == [(c.topic, t, bytes(data)) for c, t, data in reader.messages()]
+        assert bag.findings == []
+        assert (bag.count, bag.start_ns, bag.end_ns + 1) == (reader.message_count, reader.start_time, reader.end_time)

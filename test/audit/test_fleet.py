@@ -405,7 +405,7 @@ def test_no_workers_wrong_workers_and_no_scheduler(
     (stranger / "__init__.py").write_text("")
     cluster.add_worker(path=cluster.directory)
     monkeypatch.setattr(on_dask, "NO_WORKERS_S", 30.0)
-    with pytest.raises(ConfigError, match="the dask workers cannot use og_ros: .*Error"):
+    with pytest.raises(ConfigError, match=r"the dask workers cannot use og_ros: .*Error"):
         audit_fleet([fleet], engine=cluster.address)
     cluster.stop()
     with pytest.raises(ConfigError, match="no dask worker could be had"):

@@ -24,7 +24,7 @@ from og_ros.registry import Registry
 
 TICKS = 3
 Seen = tuple[Judged, Registry]
-LOG = LogView("test/log", 9, "", 9, {}, (), 0, True)
+LOG = LogView("test/log", 9, "", 9, True)
 
 
 @pytest.fixture(scope="module")

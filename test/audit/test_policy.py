@@ -226,6 +226,6 @@ def test_demand_that_is_not_met_is_named(text: str, finding: str, tmp_path: Path
     policy = parse_policy(f"version: 1\n{text}\n".encode())
     report = audit_bag(tmp_path / "bag", registry, policy=policy)
     assert set(report.auditor.findings.counts) == {finding}
-    assert report.as_json()["policy"] == policy.digest
+    assert report.as_json()["policy"]["digest"] == policy.digest
     met = parse_policy(b"version: 1\nstages: {planning: {model_integrity: certified}}\nmax_chain_latency_ms: 17\n")
     assert audit_bag(tmp_path / "bag", registry, policy=met).as_json()["holds"]

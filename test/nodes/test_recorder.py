@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import raw_bags
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import numpy as np
 import wire_messages as wire
+from hostile_bags import HOSTILE_MCAP
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_peer import Peer, delivered, matched, node, running, until
 from rosbags.highlevel import AnyReader
@@ -219,8 +221,27 @@ def test_recovery_takes_every_whole_chunk_of_a_cut_file(tmp_path: Path) -> None:
     assert len(set(counts)) > 5, "chunks are lost one by one, from the end"
     with pytest.raises(BagError, match="exists already"):
         recover(tmp_path / "bag", tmp_path / "saved0")
-    with pytest.raises(BagError, match="no MCAP file"):
+    with pytest.raises(BagError, match="there is no recording"):
         recover(tmp_path / "saved1" / "nothing", tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", HOSTILE_MCAP)
+def test_what_cannot_be_recovered_leaves_nothing(name: str, tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    (bag / "bag.mcap").write_bytes(HOSTILE_MCAP[name][0])
+    with pytest.raises(BagError, match=r"bag\.mcap"):
+        recover(bag, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_sqlite_recording_is_recovered_too(tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    messages = [raw_bags.Message("/a", n, PAYLOAD + bytes([n])) for n in range(9)]
+    raw_bags.sqlite(bag / "bag.db3", messages)
+    assert recover(bag, tmp_path / "saved") == 9
+    assert recorded(tmp_path / "saved")["/a"] == [m.payload for m in messages]
 
 
 def test_a_slow_disk_costs_counted_messages_not_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,6 @@ def stale_input(attacker: Attacker) -> Accused:
 @attack(
     Who.STAGE,
     "clock_disagrees",
-    missing="by its session's monotonic clock an inference must have ended when its record arrives",
 )
 def impossible_duration(attacker: Attacker) -> Accused:
     """A duration of 2^63 ns, which read as a signed number would be negative."""

@@ -66,24 +66,25 @@ def input_of_another_robot(attacker: Attacker) -> Accused:
     Who.INSIDER,
     "robot_mixed",
     STRANGE,
-    missing="one topic's outputs in one recording must be attested by one robot",
 )
 def commands_of_another_robot(attacker: Attacker) -> Accused:
     """The other robot's commands with their valid attestations are played into this robot's recording."""
-    start = attacker.records[attacker.attestation("control", -10)].received_ns
-    other = [r for r in attacker.runs.other.records if r.topic.startswith("/wheel_command")][150:156]
-    shift = start - other[0].received_ns
-    late = [dataclasses.replace(r, received_ns=r.received_ns + shift) for r in other]
-    for record in late:
-        attacker.insert(record)
-    return [r for r in late if r.topic.endswith("attestation")]
+    at = attacker.records[attacker.attestation("control", -10)].received_ns
+    robot = _other_robot(attacker)
+    records = []
+    for number in range(3):
+        place = robot.attestation("control", number)
+        command = robot.records[robot.output_of(place)]
+        attacker.insert(dataclasses.replace(command, received_ns=at + number * 25 * MS))
+        record = dataclasses.replace(robot.records[place], received_ns=at + number * 25 * MS + MS)
+        records.append(attacker.insert(record))
+    return records
 
 
 @attack(
     Who.INSIDER,
     "sessions_overlap",
     [*STRANGE, "loss_exceeds_policy", "recording_edge"],
-    missing="one stage of one robot has one session at a time",
 )
 def stage_runs_twice(attacker: Attacker) -> Accused:
     """A second copy of the controller, with its key, runs at the same time in a session of its own."""
@@ -94,13 +95,19 @@ def stage_runs_twice(attacker: Attacker) -> Accused:
     return "control"
 
 
+def _other_robot(attacker: Attacker) -> Attacker:
+    """Return a way into the other robot's recording."""
+    robot = Attacker(attacker.runs, attacker.directory)
+    robot.records = list(attacker.runs.other.records)
+    return robot
+
+
 def _plan_of_the_other_robot(attacker: Attacker) -> Record:
     """Play one plan of the other robot and its attestation into the recording; returns the attestation."""
     place = attacker.attestation("control")
     at = attacker.records[place].received_ns
     stamp = attacker.statement(place).start_ns
-    robot = Attacker(attacker.runs, attacker.directory)
-    robot.records = list(attacker.runs.other.records)
+    robot = _other_robot(attacker)
     index = min(robot.attestations("planning"), key=lambda i: abs(robot.statement(i).start_ns - stamp))
     plan = dataclasses.replace(robot.records[robot.output_of(index)], received_ns=at - 20 * MS)
     record = dataclasses.replace(robot.records[index], received_ns=at - 19 * MS)

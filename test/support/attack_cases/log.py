@@ -38,7 +38,6 @@ def other_record_logged(attacker: Attacker) -> Accused:
 @attack(
     Who.STAGE,
     "session_forked",
-    missing="a leaf of a recorded session must be the recorded attestation of its sequence number",
 )
 def both_records_logged(attacker: Attacker) -> Accused:
     """A stage signs two records with one sequence number; both are in the log, one in the recording."""
@@ -179,7 +178,6 @@ def checkpoint_file_of_a_fork(attacker: Attacker) -> Accused:
 @attack(
     Who.LOG,
     "log_forked",
-    missing="the log must contain every checkpoint that was recorded on /auditor/checkpoint: one history",
 )
 def split_view(attacker: Attacker) -> Accused:
     """The auditor is shown a log of the same size with another history than the robot published."""
@@ -192,7 +190,6 @@ def split_view(attacker: Attacker) -> Accused:
     Who.LOG,
     "log_rewound",
     besides=["not_logged_yet"],
-    missing="the log must be as large as every checkpoint that was recorded on /auditor/checkpoint",
 )
 def rewound_log(attacker: Attacker) -> Accused:
     """The auditor is shown an older state of the log, signed anew, than the robot published."""

@@ -88,7 +88,6 @@ def index_edited(attacker: Attacker) -> Accused:
 @attack(
     Who.REGISTRY,
     refused="an old state was put back",
-    missing="an audit has no way to say which number of the registry its reader has seen (Registry.open can)",
 )
 def registry_rolled_back(attacker: Attacker) -> Accused:
     """The planner's key was revoked before the run; the auditor is handed the registry of before that."""
@@ -96,6 +95,7 @@ def registry_rolled_back(attacker: Attacker) -> Accused:
     shutil.copytree(attacker.registry, old)
     with attacker.registry_writer() as writer:
         writer.revoke_key(attacker.keys["planning"].key_id, "stolen", at_ns=10**18)
+        attacker.options = ["--minimum-number", str(writer.registry.number)]
     attacker.use_registry(old)
     return None
 

@@ -127,7 +127,6 @@ def sequence_jump(attacker: Attacker) -> Accused:
     Who.OUTSIDER,
     "output_not_attested",
     ["decision_unlinked", "output_not_recorded", "signature_invalid"],
-    missing="a record whose signature does not hold takes no part in the join: it neither excuses nor accuses",
 )
 def forged_jump_excuses_nothing(attacker: Attacker) -> Accused:
     """A forged record with a huge sequence number comes along with a command that nobody attested."""
