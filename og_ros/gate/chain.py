@@ -265,10 +265,10 @@ class Evidence:
         statement = link.statement
         chain = self._sessions.find(statement)
         assert chain is not None
-        if chain.gaps and chain.gaps[-1][1] == statement.sequence - 1:
-            first, last = chain.gaps[-1]
-            self.counts["attestation_lost"] += last - first + 1
-            message = f"stage {statement.stage}: {last - first + 1} attestations before it are missing"
+        if chain.gaps and chain.gaps[-1].last == statement.sequence - 1:
+            missing = chain.gaps[-1].size
+            self.counts["attestation_lost"] += missing
+            message = f"stage {statement.stage}: {missing} attestations before it are missing"
             link.notes.append(Reason("attestation_lost", message))
         # A number in a forgotten gap counts as seen: what comes for it later is refused as a replay.
         del chain.gaps[:-_MAX_GAPS]
