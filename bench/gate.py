@@ -1,4 +1,4 @@
-"""Measures what the gate adds to a command: a real gate process, three stages, 50 Hz, against the plain path in one run.
+"""Measures what the gate adds to a command: a real gate, three stages, 50 Hz, against the plain path in one run.
 
     python bench/gate.py [SECONDS]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,21 @@ def attested_commands(records: list[Record], registry: Registry) -> Counter[byte
     found: set[tuple[bytes, bytes]] = set()
     for record in records:
         if record.type == ATTESTATION_TYPE:
-            try:
-                inference = Inference(decode_attestation(record.payload), record.topic, record.received_ns)
-            except AttestationError:
-                continue
-            wrong = [f for f in check(inference, registry) if f.kind != "mode_downgraded"]
-            if inference.stage == "control" and not wrong:
-                found |= {(inference.attestation.digest, o.digest) for o in inference.attestation.statement.outputs}
+            found |= _signed_commands(bytes(record.payload), registry)
     return Counter(output for _, output in found)
+
+
+@cache
+def _signed_commands(payload: bytes, registry: Registry) -> frozenset[tuple[bytes, bytes]]:
+    try:
+        inference = Inference(decode_attestation(payload), "", 0)
+    except AttestationError:
+        return frozenset()
+    wrong = [f for f in check(inference, registry) if f.kind != "mode_downgraded"]
+    if inference.stage != "control" or wrong:
+        return frozenset()
+    attestation = inference.attestation
+    return frozenset((attestation.digest, output.digest) for output in attestation.statement.outputs)
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +75,12 @@ def proven(runs: RealRuns) -> int:
 @pytest.mark.parametrize("name", CASES)
 def test_nothing_unproven_passes(name: str, runs: RealRuns, tmp_path: Path, proven: int) -> None:
     attacker = Attacker(runs, tmp_path)
+    policy = dict(attacker.policy)
     CASES[name].act(attacker)
+    if attacker.records == list(runs.robot.records) and attacker._registry is None and attacker.policy == policy:
+        return  # an attack on a log or on files: for a gate it is the honest run
     try:
-        registry = Registry.open(attacker._registry or runs.robot.directory / "registry")
+        registry = Registry.open(attacker._registry) if attacker._registry else runs.robot.registry
         gated = stream(attacker, registry)
     except OgError:
         return  # a registry or policy that does not hold: such a gate does not start
