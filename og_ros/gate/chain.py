@@ -33,7 +33,7 @@ _MAX_REASONS: Final = 16
 # Nodes hear /clock at its own pace, and one may still be at an older tick than the node that wrote its input.
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
 # Warnings of an audit that a gate refuses: a missing proof is no proof.
-_REFUSED_WARNINGS: Final = frozenset({"input_age_unknown", "digest_not_checked"})
+_REFUSED_WARNINGS: Final = frozenset({"input_age_unknown"})
 
 
 @dataclass(slots=True, eq=False)
@@ -169,7 +169,7 @@ class Evidence:
                 link.reasons.append(problem)
                 return
             if source is None:
-                if not self._messages.use(reference.topic, reference.digest):
+                if not self._messages.has(reference.topic, reference.digest):
                     link.missing = (
                         f"stage {link.statement.stage}: its input on {reference.topic} {self._why(reference)}"
                     )

@@ -35,7 +35,7 @@ class Recent(Generic[V]):
         kept = self._kept.get(topic)
         return kept.get(digest, []) if kept is not None else []
 
-    def use(self, topic: str, digest: bytes) -> bool:
+    def has(self, topic: str, digest: bytes) -> bool:
         """Return whether anything is remembered under a digest."""
         return bool(self.get(topic, digest))
 

@@ -69,7 +69,7 @@ class GateSettings:
         stall_ns: after so long without a verified command an open gate latches; 0: never.
         healthy_ns: so long there must have been nothing to refuse before a reset is granted.
         max_waiting: commands that may wait at once; one more is refused as overload, and the gate latches.
-        memory_ns: how long sensor messages and attested outputs are remembered after their last use.
+        memory_ns: how long sensor messages and attested outputs are remembered; the newest of each topic always is.
         max_records: how many of each are remembered; the oldest go first.
     """
 
