@@ -110,6 +110,16 @@ KINDS: Final[dict[str, Kind]] = {
     "latency_exceeds_policy": Kind(_V, "A decision took longer from sensor to command than the policy allows."),
     "decision_unlinked": Kind(_W, "A command could not be traced back to recorded sensor messages."),
     "root_not_trusted": Kind(_V, "The registry's root is not the one that the policy or the command pins."),
+    # Gate: what keeps a command from the motors, beside the kinds above
+    "attestation_missing": Kind(_V, "A command had no attestation by its deadline."),
+    "command_stale": Kind(_V, "A command was older when its chain had verified than the gate allows."),
+    "command_superseded": Kind(_V, "A later command's chain verified first, so an older one may no longer pass."),
+    "command_wrong_stage": Kind(_V, "A command was attested by another stage than the one that makes commands."),
+    "chain_stalled": Kind(_V, "No command verified for longer than the gate allows while the chain should run."),
+    "gate_overloaded": Kind(_V, "Commands or records arrived faster than the gate could decide."),
+    "gate_bypassed": Kind(_V, "Another node publishes on the topic that only the gate may publish on."),
+    "gate_check_failed": Kind(_V, "A rule of the gate could not be applied to a command."),
+    "gate_latched": Kind(_I, "A command verified and did not pass, because the gate latched and was not reset."),
     # Fleet: what takes more than one recording to see
     "replayed_across_recordings": Kind(_V, "The same attestation arrived at two different times in two recordings."),
     "recordings_disagree": Kind(_V, "Two recordings have different attestations for one sequence number of a session."),

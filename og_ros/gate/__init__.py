@@ -1,1 +1,1 @@
-"""Verify, then trust: what stands between a command and the motors. No ROS here; nodes/ carries the messages."""
+"""The gate: a command passes only when its whole chain, back to sensor messages that the gate saw, verified."""
