@@ -19,7 +19,7 @@ _FIRST: Final = {
     "stage_missing": "policy",
     "replayed_across_recordings": "fleet",
     "pack_altered": "packs",
-    "envelope_invalid": "gate",
+    "attestation_missing": "gate",
 }
 FAMILIES: Final = tuple(_FIRST.values())
 """The subjects of an audit, in the order in which it checks them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from og_ros.errors import EnvelopeError
 from og_ros.gate import zones
@@ -17,17 +17,11 @@ from og_ros.gate.coverage import unbounded
 from og_ros.gate.envelope import Condition, Envelope, Pose, TopicBounds
 from og_ros.gate.hours import minute_of_week, minutes_of
 from og_ros.gate.message_fields import Field, FieldError, Layout, MessageTypes, Tree
+from og_ros.gate.verdict import Reason
 from og_ros.registry.timestamp import show_time
 
 MAX_COMMAND: Final = 2**20
 """Bytes of a command; a trajectory of 1,000 points for 7 joints has 220 kB."""
-
-
-class Refusal(NamedTuple):
-    """Why a command is not forwarded: a kind of og_ros.audit.findings, and what is wrong in plain words."""
-
-    kind: str
-    message: str
 
 
 class _Known:
@@ -166,16 +160,16 @@ class EnvelopeCheck:
         for sink in sinks:
             sink.observe(tree, now_ns)
 
-    def __call__(self, topic: str, type: str, payload: bytes, now_ns: int) -> Refusal | None:
+    def __call__(self, topic: str, type: str, payload: bytes, now_ns: int) -> Reason | None:
         """Return why a command must not be forwarded, all reasons in one; None when it may."""
         found = self.refusals(topic, type, payload, now_ns)
-        return Refusal(found[0].kind, "; ".join(r.message for r in found)) if found else None
+        return Reason(found[0].kind, "; ".join(r.message for r in found)) if found else None
 
-    def refusals(self, topic: str, type: str, payload: bytes, now_ns: int) -> list[Refusal]:
+    def refusals(self, topic: str, type: str, payload: bytes, now_ns: int) -> list[Reason]:
         """Return everything that speaks against a command."""
         command = self._commands.get(topic)
         if command is None:
-            return [Refusal("envelope_exceeded", f"{topic} is no topic that the envelope allows commands on")]
+            return [Reason("envelope_exceeded", f"{topic} is no topic that the envelope allows commands on")]
         found = self._in_force() + self._where(now_ns)
         try:
             if type != command.layout.type:
@@ -191,9 +185,9 @@ class EnvelopeCheck:
                 if when is None or when.holds(now_ns):
                     problem = limit.problem(tree, now_ns)
                     if problem is not None:
-                        found.append(Refusal("envelope_exceeded", problem))
+                        found.append(Reason("envelope_exceeded", problem))
         except FieldError as error:
-            found.append(Refusal("envelope_exceeded", str(error)))
+            found.append(Reason("envelope_exceeded", str(error)))
         return found
 
     def forwarded(self, topic: str, payload: bytes, now_ns: int) -> None:
@@ -209,32 +203,32 @@ class EnvelopeCheck:
         for limit, _ in command.limits:
             limit.forwarded(tree, now_ns)
 
-    def _in_force(self) -> list[Refusal]:
+    def _in_force(self) -> list[Reason]:
         now = self._wall_ns()
         found = []
         for envelope in self._envelopes:
             if not envelope.not_before_ns <= now <= envelope.not_after_ns:
                 span = f"from {show_time(envelope.not_before_ns)} to {show_time(envelope.not_after_ns)}"
-                found.append(Refusal("envelope_not_in_force", f"the envelope {envelope.name} is in force {span}"))
+                found.append(Reason("envelope_not_in_force", f"the envelope {envelope.name} is in force {span}"))
         if self._hours:
             minute = minute_of_week(now)
             for name, minutes in self._hours:
                 if minute not in minutes:
                     reason = f"it is outside of the shift hours of the envelope {name}"
-                    found.append(Refusal("envelope_not_in_force", reason))
+                    found.append(Reason("envelope_not_in_force", reason))
         return found
 
-    def _where(self, now_ns: int) -> list[Refusal]:
+    def _where(self, now_ns: int) -> list[Reason]:
         if not self._zones or self._place is None:
             return []
         if self._place.point(now_ns) is None:
-            return [Refusal("zone_violated", "where the robot is cannot be known: its pose is missing or stale")]
+            return [Reason("zone_violated", "where the robot is cannot be known: its pose is missing or stale")]
         found = []
         for name, kind, polygons in self._zones:
             inside = any(zone.holds(now_ns) for zone in polygons)
             if inside != (kind == "allowed"):
                 word = "outside of the zones allowed" if kind == "allowed" else "in a zone forbidden"
-                found.append(Refusal("zone_violated", f"the robot is {word} by the envelope {name}"))
+                found.append(Reason("zone_violated", f"the robot is {word} by the envelope {name}"))
         return found
 
     def _open_place(self) -> _Place | None:

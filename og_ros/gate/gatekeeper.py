@@ -67,6 +67,11 @@ class Gatekeeper:
         return self.settings.mode == "enforce"
 
     @property
+    def passes_all(self) -> bool:
+        """Whether everything passes, accepted or not: in mode monitor, unless an emergency stop latched the gate."""
+        return not self.enforcing and self.state is not State.LATCHED
+
+    @property
     def findings(self) -> Counter[str]:
         """How often each kind of finding was made about attestations."""
         return self._evidence.counts
@@ -109,7 +114,11 @@ class Gatekeeper:
         return self._refuse(command, [Reason("gate_overloaded", what)], None, now_ns)
 
     def decide(self, now_ns: int) -> list[Verdict]:
-        """Return the verdicts that are due at a time; call it at `next_ns` at the latest."""
+        """Return the verdicts that are due at a time; call it at `next_ns` at the latest.
+
+        With further checks, no verdict follows one that forwards: a check may depend on what was passed last. So carry
+        them out, and call again until there is none.
+        """
         verdicts: list[Verdict] = []
         waiting = self._waiting
         index = 0
@@ -128,6 +137,8 @@ class Gatekeeper:
                 if self.enforcing and verdict.forward and self.state is not State.OPEN:
                     verdict = self._withhold(verdict)
             verdicts.append(verdict)
+            if verdict.forward and self._checks:
+                break
         stalled = self._stalled(now_ns)
         return [*verdicts, stalled] if stalled is not None else verdicts
 
@@ -138,14 +149,17 @@ class Gatekeeper:
             due.append(self._accepted_ns + self.settings.stall_ns)
         return min(due, default=now_ns + 10**9)
 
-    def set_condition(self, reason: Reason, now_ns: int) -> Verdict | None:
+    def set_condition(self, reason: Reason, now_ns: int, always: bool = False) -> Verdict | None:
         """Note that something stands against any command, such as another publisher on the output: latches.
 
-        Returns a verdict when that is new. It must be cleared before a reset is granted.
+        `always`: also a gate that is closed, or in mode monitor. Returns a verdict when the reason is new. It must be
+        cleared before a reset is granted.
         """
-        known = reason.kind in self._conditions
+        known = self._conditions.get(reason.kind)
         self._conditions[reason.kind] = reason
-        return None if known else self._refuse(None, [reason], None, now_ns)
+        if always and self.state is not State.LATCHED:
+            self.state, self.latched_ns, self.latched_for = State.LATCHED, now_ns, (reason,)
+        return None if known == reason else self._refuse(None, [reason], None, now_ns)
 
     def clear_condition(self, kind: str) -> None:
         """Note that something no longer stands against commands."""
@@ -157,6 +171,9 @@ class Gatekeeper:
             return Reset(True, "the gate is not latched")
         if self._conditions:
             return Reset(False, "; ".join(reason.message for reason in self._conditions.values()))
+        if not self.enforcing:  # what else is wrong stops nothing in this mode
+            self.state, self.latched_for, self.last_verified = State.CLOSED, (), None
+            return Reset(True, "the gate passes everything again")
         healthy = self.settings.healthy_ns
         if now_ns - self._refused_ns < healthy:
             return Reset(False, f"something was refused less than {healthy / 1e9:g} s ago")
@@ -224,7 +241,7 @@ class Gatekeeper:
         if forward:
             self.last_verified = command
         self.counts["accepted"] += 1
-        return self._verdict(command, link, now_ns, True, forward or not self.enforcing, reasons)
+        return self._verdict(command, link, now_ns, True, forward or self.passes_all, reasons)
 
     def _refuse(self, command: Command | None, reasons: list[Reason], link: Link | None, now_ns: int) -> Verdict:
         self._refused_ns = now_ns
@@ -239,7 +256,7 @@ class Gatekeeper:
                 self.state, self.latched_ns, self.latched_for = State.LATCHED, now_ns, tuple(reasons)
             elif reasons[0].kind == "chain_stalled":
                 self.state = State.CLOSED
-        forward = command is not None and not self.enforcing
+        forward = command is not None and self.passes_all
         return self._verdict(command, link, now_ns, False, forward, tuple(reasons))
 
     def _supersede(self, command: Command, now_ns: int) -> Verdict:

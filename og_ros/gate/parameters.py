@@ -16,12 +16,15 @@ TEXTS: Final = {
     "mode": "enforce, or monitor: everything passes, and verdicts say what would not",
     "safe_behaviour": "stop, hold, decelerate or hand_over: what is published once the gate latched",
     "hand_over": "with safe_behaviour hand_over: the topic that a multiplexer lets through",
+    "state": "directory where the gate remembers envelopes and emergency stops; required with envelopes",
     "bypass": "latch, report or ignore: what to do about another publisher on the output",
 }
 LISTS: Final = {
     "sensors": "topics that a chain may begin with, as TOPIC or TOPIC:TYPE",
     "attestations": "attestation topics; empty: every one that appears",
     "stages": "stages that each chain must have, from the sensors on; the last one makes the commands",
+    "envelopes": "files of the signed envelopes that bound the commands, the owner's first; empty: none, and no "
+    "emergency stop",
     "neutral": "fields of the neutral message that are not zero, as FIELD=VALUE (YAML), such as data=[0.0, 0.0]",
     "scaled": "with safe_behaviour decelerate: the fields to scale, such as twist.linear.x; empty: every number",
 }

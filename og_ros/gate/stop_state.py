@@ -20,10 +20,10 @@ from og_ros.attest import keys
 from og_ros.attest.verifier import Verifier
 from og_ros.errors import EnvelopeError, StopError
 from og_ros.gate import estop
-from og_ros.gate.envelope_check import Refusal
 from og_ros.gate.envelope_memory import write_durably
 from og_ros.gate.estop import StopKind, StopMessage
 from og_ros.gate.strict_tree import Fields, from_json
+from og_ros.gate.verdict import Reason
 from og_ros.registry import strict_json
 
 MAX_REMEMBERED: Final = 200
@@ -86,12 +86,12 @@ class StopState:
         """How many more authorities must release; 0 while nothing is stopped."""
         return max(self._rules.release_needs, 1) - len(self._released_by) if self.stopped else 0
 
-    def __call__(self, topic: str, type: str, payload: bytes, now_ns: int) -> Refusal | None:
+    def __call__(self, topic: str, type: str, payload: bytes, now_ns: int) -> Reason | None:
         """Refuse every command while the robot is stopped: a check of the gate."""
         if self.reason is None:
             return None
         how = f"{self.missing} to release it, for the challenge {self.challenge.hex()}"
-        return Refusal("emergency_stop", f"{self.reason} ({how})")
+        return Reason("emergency_stop", f"{self.reason} ({how})")
 
     def take(self, payload: bytes) -> Outcome:
         """Take a message; raises StopError, saying why, when it changes nothing because it is not valid."""

@@ -37,13 +37,17 @@ pass, or None. It must be fast, and must not raise: what it raises refuses the c
 
 @dataclass(slots=True, eq=False)
 class Command:
-    """A command that waits for its verdict: the bytes as they travelled, and their monotonic time of arrival, ns."""
+    """A command that waits for its verdict: the bytes as they travelled, and their monotonic time of arrival, ns.
+
+    `passed` says that it went on without waiting, as in mode monitor.
+    """
 
     topic: str
     type: str
     payload: bytes
     arrived_ns: int
     digest: bytes = b""
+    passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ class GateSection:
     neutral: Mapping[str, object] = field(default_factory=dict)
     scaled: tuple[str, ...] | None = None
     require_certified: bool | None = None
+    envelopes: tuple[Path, ...] | None = None
+    state: Path | None = None
     deadline: float | None = None
     max_command_age: float | None = None
     clock_tolerance: float | None = None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import queue
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -20,50 +17,31 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
-import og_ros
-from og_ros.attest import ATTESTATION_TYPE, ModelReference, Runtime, Session, SoftwareSigner, digest
-from og_ros.audit.policy import Policy, load_policy
+from og_ros.attest import ATTESTATION_TYPE, digest
 from og_ros.errors import AttestationError, ConfigError, OgError
+from og_ros.gate import estop
 from og_ros.gate.gatekeeper import Gatekeeper
-from og_ros.gate.parameters import TEXTS
-from og_ros.gate.settings import GateSettings
 from og_ros.gate.verdict import Check, Command, Reason
-from og_ros.msg import Attestation
-from og_ros.msg import Verdict as VerdictMessage
-from og_ros.nodes.attestation_publisher import HASH_BESIDE_BYTES, AttestationPublisher
+from og_ros.msg import Attestation, EmergencyStop
+from og_ros.nodes.attestation_publisher import HASH_BESIDE_BYTES
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.gate_messages import Figures, diagnostics
 from og_ros.nodes.gate_parameters import GateParameters
-from og_ros.nodes.gate_worker import GateWorker, Inbox, Kind, Outlets
+from og_ros.nodes.gate_setup import STAGE, GateWork, read_limits, set_up
+from og_ros.nodes.gate_worker import GateWorker, Inbox, Kind
 from og_ros.nodes.process import run_node
-from og_ros.nodes.safe_motion import SafeMotion
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, matching_qos, message_class, wait_until_heard
-from og_ros.registry import Registry
+from og_ros.nodes.stop_sender import stop_qos
+from og_ros.nodes.topics import attestation_qos, matching_qos, message_class, wait_until_heard
 from og_ros.stages.certified import require_certified
 
-STAGE: Final = "gate"
-# Decisions that may wait for their signature; then the gate waits, its own queue fills, and that is overload.
-SIGNING_QUEUE: Final = 4096
+# Names of subscriptions beside those that are named as their topics.
+STOPS: Final = "emergency stops"
+LIMITS: Final = "for the envelope:"
 DISCOVERY_S: Final = 0.1
 DIAGNOSTICS_S: Final = 1.0
 RESET_TIMEOUT_S: Final = 2.0
 # Python lets a thread run for so long before another gets its turn; its default, 5 ms, is a control period.
 SWITCH_INTERVAL_S: Final = 0.0005
-
-
-@dataclass
-class _Work:
-    """What exists between configure and cleanup."""
-
-    settings: GateSettings
-    registry: Registry
-    policy: Policy
-    signer: SoftwareSigner
-    motion: SafeMotion
-    outlets: Outlets
-    attestation_publisher: Any
-    subscriptions: dict[str, Any] = field(default_factory=dict)
-    worker: GateWorker | None = None
 
 
 class GateNode(LifecycleNode):
@@ -78,7 +56,7 @@ class GateNode(LifecycleNode):
         super().__init__("gate", **options)
         self._given = GateParameters(self)
         self.faults = Faults(self.get_logger())
-        self._work: _Work | None = None
+        self._work: GateWork | None = None
         self._active = False
         self._failure: OgError | None = None
         self._inbox = Inbox(1)
@@ -90,7 +68,8 @@ class GateNode(LifecycleNode):
 
     def checks(self) -> Sequence[Check]:
         """Return the further rules that a verified command must pass; made anew at each activation."""
-        return ()
+        limits = self._work.limits if self._work is not None else None
+        return (limits.envelope, limits.stop) if limits is not None else ()
 
     def set_condition(self, reason: Reason) -> None:
         """Latch because of something beside the commands, and stay so until `clear_condition`; from any thread."""
@@ -152,45 +131,7 @@ class GateNode(LifecycleNode):
     on_error = on_cleanup
 
     def _configure(self) -> None:
-        settings = self._given.settings()
-        robot = settings.robot
-        for name in ("registry", "key", "output", "type", "robot"):
-            if not self._given.text(name):
-                raise ConfigError(f"{name} is missing: {TEXTS[name]}")
-        output, hand_over = self.resolve_topic_name(self._given.text("output")), self._given.text("hand_over")
-        if output == settings.command:
-            raise ConfigError(f"output is {output}, which is the input too: commands would pass beside the gate")
-        if (settings.behaviour.kind == "hand_over") != bool(hand_over):
-            raise ConfigError("safe_behaviour hand_over and the topic hand_over go together")
-        if self._given.text("bypass") not in ("latch", "report", "ignore"):
-            raise ConfigError(f"bypass is {self._given.text('bypass')!a}; it must be latch, report or ignore")
-        policy_file = self._given.text("policy")
-        policy = load_policy(Path(policy_file)) if policy_file else Policy()
-        pinned = self._given.text("registry_root") or policy.registry_root
-        registry = Registry.open(Path(self._given.text("registry")), pinned_root=pinned)
-        Gatekeeper(settings, registry, policy)  # what is wrong with the policy must show now
-        signer = SoftwareSigner.load(Path(self._given.text("key")))
-        kind = message_class(self._given.text("type"))
-        motion = SafeMotion(settings.behaviour, kind)
-        own_digest = bytes.fromhex(policy.digest) if policy.digest else hashlib.sha256().digest()
-        session = Session(
-            robot=robot,
-            stage=STAGE,
-            node=self.get_fully_qualified_name(),
-            model=ModelReference(STAGE, policy.revision or "1", own_digest, format="policy"),
-            runtime=Runtime("og_ros", og_ros.__version__, options=settings.mode, processing_digest=settings.digest),
-            signer=signer,
-        )
-        verdicts = self.create_publisher(VerdictMessage, "~/verdict", 100)
-        publisher = self.create_publisher(Attestation, verdicts.topic_name + ATTESTATION_SUFFIX, attestation_qos())
-        outlets = Outlets(
-            self._given.text("type"),
-            self.create_publisher(kind, output, 10),
-            self.create_publisher(kind, hand_over, 10) if hand_over else None,
-            verdicts,
-            AttestationPublisher(session, publisher.publish, self.faults.report, SIGNING_QUEUE),
-        )
-        self._work = _Work(settings, registry, policy, signer, motion, outlets, publisher)
+        self._work = set_up(self, self._given, self.faults)
         # Steady: with simulated time the gate must look around before /clock runs, and while it stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._steady_timers = [
@@ -217,12 +158,18 @@ class GateNode(LifecycleNode):
                 key_id=work.signer.key_id,
                 now_ns=time.time_ns(),
             )
+        work.limits = read_limits(work, self._given)
         keeper = Gatekeeper(work.settings, work.registry, work.policy, self.checks())
         for text in keeper.not_checked:
             self.get_logger().warning(f"the policy's {text} is for an audit to check: no command has it when it passes")
         work.motion.stop()
         self._inbox, self._bypassed = Inbox(self._given.count("queue")), False
-        work.worker = GateWorker(keeper, self._inbox, work.outlets, work.motion, self.get_clock(), self.faults.report)
+        work.worker = GateWorker(
+            keeper, self._inbox, work.outlets, work.motion, self.get_clock(), self.faults.report, work.limits
+        )
+        if work.limits is not None and STOPS not in work.subscriptions:
+            stops = self.create_subscription(EmergencyStop, estop.TOPIC, self._on_stop, stop_qos(), raw=True)
+            work.subscriptions[STOPS] = stops
         gc.collect()
         gc.freeze()  # what exists by now stays; the collector need not walk it while commands pass
         work.worker.start()
@@ -273,12 +220,16 @@ class GateNode(LifecycleNode):
             topic = self.resolve_topic_name(name)
             if topic not in work.subscriptions and types.get(topic) and self.count_publishers(topic):
                 self._hear(topic, kind or types[topic][0], partial(self._on_message, topic))
+        for topic, kind in work.limits.envelope.inputs.items() if work.limits is not None else ():
+            name = f"{LIMITS} {topic}"  # beside the subscription of the same topic as a sensor
+            if name not in work.subscriptions and self.count_publishers(topic):
+                self._hear(topic, kind, partial(self._on_input, topic), depth=10, name=name)
         command = work.settings.command
         if command not in work.subscriptions and self.count_publishers(command):
             self._hear(command, work.outlets.type, self._on_command, depth=10)
         self._look_for_others(work)
 
-    def _look_for_others(self, work: _Work) -> None:
+    def _look_for_others(self, work: GateWork) -> None:
         if self._given.text("bypass") == "ignore" or not self._active:
             return
         publishers = self.get_publishers_info_by_topic(work.outlets.output.topic_name)
@@ -302,7 +253,7 @@ class GateNode(LifecycleNode):
         else:
             self.faults.report("gate_bypassed", reason.message)
 
-    def _hear(self, topic: str, kind: str, callback: Any, depth: int = 100) -> None:
+    def _hear(self, topic: str, kind: str, callback: Any, depth: int = 100, name: str = "") -> None:
         assert self._work is not None
         qos = matching_qos(self, topic, depth)
         try:
@@ -310,7 +261,7 @@ class GateNode(LifecycleNode):
         except ConfigError as error:
             self.faults.report(f"topic {topic}", error)
             return
-        self._work.subscriptions[topic] = found
+        self._work.subscriptions[name or topic] = found
 
     def _listen(self, topic: str) -> None:
         assert self._work is not None
@@ -322,16 +273,25 @@ class GateNode(LifecycleNode):
 
     def _on_command(self, payload: bytes) -> None:
         work = self._work
-        if work is None or not self._active:
+        if work is None or work.worker is None or not self._active:
             return
         command = Command(work.settings.command, work.outlets.type, payload, time.monotonic_ns())
-        if work.settings.mode == "monitor":
+        if work.worker.keeper.passes_all:
             work.outlets.output.publish(payload)
+            command.passed = True
         self._inbox.put(Kind.COMMAND, command)
 
     def _on_attestation(self, topic: str, payload: bytes) -> None:
         if self._active:
             self._inbox.put(Kind.ATTESTATION, topic, payload)
+
+    def _on_input(self, topic: str, payload: bytes) -> None:
+        if self._active:
+            self._inbox.put(Kind.INPUT, topic, payload)
+
+    def _on_stop(self, payload: bytes) -> None:
+        if self._active:
+            self._inbox.put(Kind.EMERGENCY, payload)
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         work = self._work

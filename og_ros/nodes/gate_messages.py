@@ -50,7 +50,7 @@ def verdict_payload(verdict: Verdict, keeper: Gatekeeper) -> bytes:
         stages=list(verdict.stages[:32]),
         latency_ms=verdict.latency_ns / 1e6,
         chain_latency_ms=verdict.chain_ns / 1e6 if verdict.chain_ns is not None else math.nan,
-        safe_behaviour=keeper.settings.behaviour.kind if latched and keeper.enforcing else "",
+        safe_behaviour=keeper.settings.behaviour.kind if latched else "",
     )
     return bytes(serialize_message(message))
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -17,7 +17,10 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_na
 
 from og_ros.attest import Disclosure
 from og_ros.attest.statement import Clock as AttestedClock
+from og_ros.errors import EnvelopeError, StopError
 from og_ros.gate.gatekeeper import Gatekeeper
+from og_ros.gate.limits import Limits
+from og_ros.gate.message_fields import FieldError
 from og_ros.gate.verdict import Command, Reason, State, Verdict
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
@@ -30,7 +33,7 @@ _KEPT_LATENCIES = 1000
 class Kind(IntEnum):
     """What is in the inbox."""
 
-    COMMAND, ATTESTATION, MESSAGE, CONDITION, CLEAR, RESET, STOP = range(7)
+    COMMAND, ATTESTATION, MESSAGE, CONDITION, CLEAR, RESET, STOP, INPUT, EMERGENCY = range(9)
 
 
 class Inbox:
@@ -90,17 +93,20 @@ class GateWorker:
         motion: SafeMotion,
         clock: Clock,
         report: Callable[[str, Exception | str], None],
+        limits: Limits | None = None,
     ) -> None:
         self.keeper = keeper
         self.counts: Counter[str] = Counter()
         self.latencies_ns: list[int] = []
         self._inbox, self._outlets, self._motion = inbox, outlets, motion
-        self._clock, self._report = clock, report
+        self._clock, self._report, self._limits = clock, report, limits
+        self._first: list[Verdict] = []
         self._last_verdict: Message | None = None
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin: latched, if the robot was stopped before."""
+        self._first = self.look_at_stop()
         self._thread.start()
 
     def stop(self) -> None:
@@ -115,6 +121,9 @@ class GateWorker:
                 now = time.monotonic_ns()
                 motion_ns = self._motion.due_ns()
                 due = min(keeper.next_ns(now), now + 50_000_000, *([motion_ns] if motion_ns is not None else []))
+                for verdict in self._first:
+                    self._carry_out(verdict)
+                self._first = []
                 try:
                     item = self._inbox.take(max(due - now, 100_000) / 1e9)
                     if item[0] is Kind.STOP:
@@ -124,12 +133,15 @@ class GateWorker:
                     verdicts = keeper.decide(time.monotonic_ns())
                 if self._inbox.take_dropped():
                     verdicts = [*verdicts, keeper.overload(None, time.monotonic_ns())]
-                for verdict in verdicts:
-                    self._carry_out(verdict)
+                while verdicts:
+                    for verdict in verdicts:
+                        self._carry_out(verdict)
+                    verdicts = keeper.decide(time.monotonic_ns())
                 self._move()
             except Exception as error:  # whatever it was: the gate must go on, and latched
                 self._fail(error)
-        if keeper.state is not State.CLOSED and keeper.enforcing and self._outlets.hand_over is None:
+        moved = keeper.state is not State.CLOSED and not keeper.passes_all
+        if moved and self._outlets.hand_over is None:
             self._publish_motion(self._motion.neutral(self._clock.now().to_msg()), time.monotonic_ns())
 
     def _fail(self, error: Exception) -> None:
@@ -160,7 +172,34 @@ class GateWorker:
             self.keeper.clear_condition(one)
         elif kind is Kind.RESET:
             self._reset(one, now)
+        elif kind is Kind.EMERGENCY:
+            return self._take_stop(one)
+        elif kind is Kind.INPUT and self._limits is not None:
+            self._limits.envelope.observe(one, self._limits.envelope.inputs[one], other, now)
         return []
+
+    def _take_stop(self, payload: bytes) -> list[Verdict]:
+        if self._limits is None:
+            return []
+        try:
+            self._limits.take_stop(payload)
+        except StopError as error:
+            self._report("stop_invalid", error)
+        except EnvelopeError as error:  # the disk: what was asked for counts all the same
+            self._report("emergency_stop", error)
+        return self.look_at_stop()
+
+    def look_at_stop(self) -> list[Verdict]:
+        """Latch while the robot is stopped, in whatever mode and state; for the worker's thread, and before `start`."""
+        if self._limits is None:
+            return []
+        now = time.monotonic_ns()
+        reason = self._limits.stop("", "", b"", now)
+        if reason is None:
+            self.keeper.clear_condition("emergency_stop")
+            return []
+        verdict = self.keeper.set_condition(reason, now, always=True)
+        return [verdict] if verdict is not None else []
 
     def _reset(self, answer: Future[tuple[bool, str]], now_ns: int) -> None:
         done = self.keeper.reset(now_ns)
@@ -172,12 +211,14 @@ class GateWorker:
         """Forward or stop first, then tell, then have it signed."""
         keeper, outlets, command = self.keeper, self._outlets, verdict.command
         said: list[Message] = []
+        if not keeper.enforcing and command is not None:
+            verdict = replace(verdict, forward=command.passed)  # the callback has published it, or not
         if verdict.forward and command is not None:
-            # In mode monitor the callback has published it.
-            if not keeper.enforcing or self._publish(outlets.output, command.payload):
+            if command.passed or self._publish(outlets.output, command.payload):
                 said.append(Message(outlets.output.topic_name, command.type, command.payload))
-        elif keeper.enforcing and verdict.state is State.LATCHED and not self._motion.on:
-            last = keeper.last_verified
+                self._note(command.payload, command.arrived_ns if command.passed else time.monotonic_ns())
+        elif verdict.state is State.LATCHED and (self._holds(verdict) or not self._motion.on):
+            last = None if self._holds(verdict) else keeper.last_verified
             self._motion.start(last.payload if last is not None else None, time.monotonic_ns())
             self._move()
         done_ns = time.monotonic_ns()
@@ -196,6 +237,10 @@ class GateWorker:
             for reason in verdict.reasons:
                 self._report(reason.kind, reason.message)
 
+    def _holds(self, verdict: Verdict) -> bool:
+        """Say whether the last command would be repeated after an emergency stop, which must not be."""
+        return "emergency_stop" in verdict.kinds and self.keeper.settings.behaviour.kind == "hold"
+
     def _move(self) -> None:
         """Publish what the safe behaviour has due."""
         now = time.monotonic_ns()
@@ -206,8 +251,17 @@ class GateWorker:
     def _publish_motion(self, payload: bytes, began_ns: int) -> None:
         publisher = self._outlets.hand_over or self._outlets.output
         if self._publish(publisher, payload):
+            self._note(payload, time.monotonic_ns())
             said = Message(publisher.topic_name, self._outlets.type, payload)
             self._attest(self._last_verdict or self._read(None), [said], began_ns, time.monotonic_ns())
+
+    def _note(self, payload: bytes, now_ns: int) -> None:
+        """Tell the envelope what went to the motors: how fast a command may change depends on it."""
+        if self._limits is not None:
+            try:
+                self._limits.envelope.forwarded(self.keeper.settings.command, payload, now_ns)
+            except FieldError as error:  # in mode monitor anything passes
+                self._report("envelope_exceeded", error)
 
     def _read(self, command: Command | None) -> Message:
         """Return what a decision was about, as an input; without a command, one that says that it is not there."""
