@@ -152,14 +152,16 @@ class Gatekeeper:
     def set_condition(self, reason: Reason, now_ns: int, always: bool = False) -> Verdict | None:
         """Note that something stands against any command, such as another publisher on the output: latches.
 
-        `always`: also a gate that is closed, or in mode monitor. Returns a verdict when the reason is new. It must be
-        cleared before a reset is granted.
+        Returns a verdict when that is new. It must be cleared before a reset is granted. `always`: also a gate that is
+        closed or in mode monitor latches, and each other message gives a verdict.
         """
         known = self._conditions.get(reason.kind)
         self._conditions[reason.kind] = reason
         if always and self.state is not State.LATCHED:
             self.state, self.latched_ns, self.latched_for = State.LATCHED, now_ns, (reason,)
-        return None if known == reason else self._refuse(None, [reason], None, now_ns)
+        if known is not None and (known == reason or not always):
+            return None
+        return self._refuse(None, [reason], None, now_ns)
 
     def clear_condition(self, kind: str) -> None:
         """Note that something no longer stands against commands."""

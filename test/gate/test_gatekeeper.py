@@ -315,6 +315,41 @@ def test_condition_latches_and_keeps_it_latched(run: Run, registry: Registry) ->
     assert gated.keeper.reset(gated.now_ns).granted
 
 
+@pytest.mark.parametrize("mode", ["enforce", "monitor"])
+def test_an_emergency_stop_latches_in_every_mode_and_state(mode: str, run: Run, registry: Registry) -> None:
+    gated = Gated.by(registry, mode=mode)
+    half = len(run.records) // 2
+    assert gated.keeper.state is State.CLOSED
+    verdict = gated.keeper.set_condition(Reason("emergency_stop", "smoke"), gated.now_ns, always=True)
+    assert verdict is not None
+    assert (verdict.state, verdict.kinds, gated.keeper.passes_all) == (State.LATCHED, ("emergency_stop",), False)
+    assert gated.keeper.set_condition(Reason("emergency_stop", "smoke"), gated.now_ns, always=True) is None
+    assert gated.keeper.set_condition(Reason("emergency_stop", "fire"), gated.now_ns, always=True) is not None
+    gated.stream(run.records[:half])
+    assert gated.keeper.reset(gated.now_ns).message == "fire"
+    gated.keeper.clear_condition("emergency_stop")
+    gated.stream(run.records[half:])
+    assert gated.passed == []
+    assert gated.keeper.reset(gated.now_ns).granted
+    assert gated.keeper.passes_all is (mode == "monitor")
+
+
+def test_with_checks_a_command_is_decided_after_the_last_one_was_passed(run: Run, registry: Registry) -> None:
+    """A check may depend on what was passed last, so one call gives no two commands to pass."""
+    gated = Gated.by(registry, checks=[lambda topic, kind, payload, now_ns: None], deadline_ns=200 * MS)
+    held = [r for r in run.records if r.topic == "/wheel_command/attestation"][-2:]
+    gated.stream([r for r in run.records if not any(r is h for h in held)])
+    keeper = gated.keeper
+    for record in held:  # both chains become whole at once
+        keeper._evidence.take_attestation(record.topic, record.payload, gated.now_ns, gated.now_ns)
+    for command in commands(run)[-2:]:
+        (verdict,) = keeper.decide(gated.now_ns)
+        assert verdict.forward
+        assert verdict.command is not None
+        assert verdict.command.payload == command.payload
+    assert keeper.decide(gated.now_ns) == []
+
+
 def test_more_waiting_commands_than_allowed_are_overload(run: Run, registry: Registry) -> None:
     """gate_overloaded"""
     gated = Gated.by(registry, max_waiting=4).stream(run.records)
