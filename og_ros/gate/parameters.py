@@ -13,7 +13,7 @@ TEXTS: Final = {
     "input": "topic of the commands, as a stage attests them",
     "output": "topic that the driver reads; nobody else may publish on it",
     "type": "type of the commands, such as geometry_msgs/msg/Twist",
-    "mode": "enforce, or monitor: everything passes, and verdicts say what would not",
+    "mode": "enforce, or monitor: everything passes but in an emergency stop, and verdicts say what would not",
     "safe_behaviour": "stop, hold, decelerate or hand_over: what is published once the gate latched",
     "hand_over": "with safe_behaviour hand_over: the topic that a multiplexer lets through",
     "state": "directory where the gate remembers envelopes and emergency stops; required with envelopes",

@@ -42,6 +42,14 @@ def test_what_follows_from_the_stages(tmp_path: Path) -> None:
     assert "gate" not in parameters(tmp_path, "")
 
 
+def test_envelopes_lie_beside_the_file(tmp_path: Path) -> None:
+    section = "gate: {output: /wheels, key: k.pem, envelopes: [fleet.dsse.json, night.dsse.json], state: kept}\n"
+    gate = parameters(tmp_path, section)["gate"]
+    assert isinstance(gate, dict)
+    assert gate["envelopes"] == [str(tmp_path / "fleet.dsse.json"), str(tmp_path / "night.dsse.json")]
+    assert gate["state"] == str(tmp_path / "kept")
+
+
 @pytest.mark.parametrize(
     ("section", "words"),
     [
