@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "support")
 
 import audits
 import fleet
+from envelopes import check_commands
 from plots import histograms
 from scenario import honest_run
 from sealing import record_sealed
@@ -248,6 +249,7 @@ def main() -> int:
                 "digest rule, 100 images 640x480 (floor: SHA-256)": digest_image(),
                 "read and verify, 1000 (floor: verification)": read_attestation(),
             }
+            results |= check_commands(measure)
             results |= digests()
             results |= audits.audits(directory, measure)
             results |= record_sealed(directory, measure)

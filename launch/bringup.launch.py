@@ -1,4 +1,4 @@
-"""Starts what a pipeline file describes: a node for each stage, and the auditor and the recorder beside them.
+"""Starts what a pipeline file describes: a node for each stage, and the auditor, gate and recorder beside them.
 
 ros2 launch og_ros bringup.launch.py pipeline:=robot.yaml namespace:=robot_7 record:=true
 """
@@ -48,6 +48,9 @@ ARGUMENTS = [
         "auditor", default_value="true", choices=SWITCH, description="run the auditor, by the file's section auditor"
     ),
     DeclareLaunchArgument(
+        "gate", default_value="true", choices=SWITCH, description="run the gate, if the file has a section gate"
+    ),
+    DeclareLaunchArgument(
         "record", default_value="false", choices=SWITCH, description="run the recorder, by the file's section recorder"
     ),
     DeclareLaunchArgument(
@@ -85,6 +88,7 @@ def _start(context: LaunchContext) -> list[Action]:
         load_pipeline(Path(given["pipeline"])),
         auditor=given["auditor"] == "true",
         record=given["record"] == "true",
+        gate=given["gate"] == "true",
         autostart=given["autostart"] == "true",
         use_sim_time=given["use_sim_time"] == "true",
     )

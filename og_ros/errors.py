@@ -61,3 +61,11 @@ class ModelError(OgError):
 
 class ConfigError(OgError):
     """A stage, node or pipeline configuration that is wrong; the message names the field."""
+
+
+class EnvelopeError(OgError):
+    """A physical envelope that is malformed, not signed by whom it must be, or wider than its parent."""
+
+
+class StopError(OgError):
+    """An emergency stop or release that is malformed, or that the gate does not take; the message says why."""

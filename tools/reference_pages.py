@@ -19,13 +19,14 @@ from og_ros.audit.findings import KINDS
 from og_ros.audit.predicates import PREDICATES
 from og_ros.audit.report_file import report_schema
 from og_ros.cli.main import VERBS, build_parser
+from og_ros.gate.parameters import COUNTS, DEFAULTS, LISTS, NUMBERS, SWITCHES, TEXTS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGES: Final = ROOT / "docs" / "reference"
 # In the order in which one reads them: the record first, its parts, what the auditor says, then sealed recordings.
 MESSAGES: Final = (
     "Attestation", "ModelReference", "Runtime", "DataReference", "ChainStatus", "StageStatus", "Finding", "Checkpoint",
-    "SealedMessage", "Seal", "WrappedKey", "TopicDefinition",
+    "Verdict", "SealedMessage", "Seal", "WrappedKey", "TopicDefinition", "EmergencyStop",
 )  # fmt: skip
 _PART: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FIELD: Final = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?P<value>\s*=\s*\S+)?\s*(#\s*(?P<comment>.*))?$")
@@ -206,6 +207,21 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
+def gate() -> Iterator[str]:
+    """Yield a table of the gate node's parameters."""
+    yield from ("| parameter | default | meaning |", "|---|---|---|")
+    for name, text in TEXTS.items():
+        yield f"| `{name}` | {DEFAULTS.get(name, '')} | {_cell(text)} |"
+    for name, text in LISTS.items():
+        yield f"| `{name}` | | {_cell(text)} |"
+    for name, (default, least, most, text) in NUMBERS.items():
+        yield f"| `{name}` | {default:g} | {_cell(text)}; {least:g} to {most:g} |"
+    for name, (count, text) in COUNTS.items():
+        yield f"| `{name}` | {count} | {_cell(text)} |"
+    for name, text in SWITCHES.items():
+        yield f"| `{name}` | true | {_cell(text)} |"
+
+
 PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "findings": findings,
     "messages": messages,
@@ -213,6 +229,7 @@ PARTS: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "report": report,
     "predicates": predicates,
     "attacks": attacks,
+    "gate": gate,
 }
 
 

@@ -19,6 +19,7 @@ _FIRST: Final = {
     "stage_missing": "policy",
     "replayed_across_recordings": "fleet",
     "pack_altered": "packs",
+    "attestation_missing": "gate",
 }
 FAMILIES: Final = tuple(_FIRST.values())
 """The subjects of an audit, in the order in which it checks them."""
@@ -39,6 +40,7 @@ _NEEDS_BY_FAMILY: Final = {
     "policy": _POLICY,
     "fleet": ("recordings", "it takes more than one recording to see it"),
     "packs": ("pack", "no evidence pack was verified"),
+    "gate": ("gate", "a gate finds it, while the robot runs"),
 }
 _NEEDS: Final = {
     "signature_invalid": _REGISTRY,

@@ -125,6 +125,22 @@ KINDS: Final[dict[str, Kind]] = {
     "pack_records_differ": Kind(_V, "A pack's attestations or proofs are not those of its own recording and log."),
     "pack_report_differs": Kind(_V, "A pack's report says other things than an audit of its own records."),
     "pack_report_outdated": Kind(_W, "Another version of og_ros reports other things on the records of a pack."),
+    # Gate: what keeps a command from the motors, beside the kinds above
+    "attestation_missing": Kind(_V, "A command had no attestation by its deadline."),
+    "command_stale": Kind(_V, "A command was older when its chain had verified than the gate allows."),
+    "command_superseded": Kind(_V, "A later command's chain verified first, so an older one may no longer pass."),
+    "command_wrong_stage": Kind(_V, "A command was attested by another stage than the one that makes commands."),
+    "chain_stalled": Kind(_V, "No command verified for longer than the gate allows while the chain should run."),
+    "gate_overloaded": Kind(_V, "Commands or records arrived faster than the gate could decide."),
+    "gate_bypassed": Kind(_V, "Another node publishes on the topic that only the gate may publish on."),
+    "gate_check_failed": Kind(_V, "A rule of the gate could not be applied to a command."),
+    "gate_latched": Kind(_I, "A command verified and did not pass, because the gate latched and was not reset."),
+    "envelope_invalid": Kind(_V, "The physical envelope cannot be used: malformed, not its owner's, old, or widened."),
+    "envelope_not_in_force": Kind(_V, "A command came outside of the envelope's time of validity or shift hours."),
+    "envelope_exceeded": Kind(_V, "A command is outside of the bounds of the signed physical envelope."),
+    "zone_violated": Kind(_V, "The robot is where the envelope does not allow it, or nobody knows where it is."),
+    "emergency_stop": Kind(_V, "A signed emergency stop is in force, and was not released."),
+    "stop_invalid": Kind(_W, "An emergency stop or release was not taken: malformed, forged, or of nobody listed."),
 }  # fmt: skip
 
 

@@ -24,9 +24,11 @@ audit.json, and what the nodes ran from.
 Examples:
   og-ros demo                                  twenty seconds, then the audit
   og-ros demo --attack withheld                a dishonest stage; exit code 0 only if the audit names it
+  og-ros demo --gate --attack altered-output   no command that was tampered with reaches the wheels
   og-ros demo --seconds 60 --seed 4 --out run1
 
-Exit codes: 0 the audit holds (with --attack: it named the attack), 1 it does not, 2 it could not run.
+Exit codes: 0 the audit holds (with --attack: it named the attack; with --gate: nothing without proof reached the
+wheels), 1 it does not, 2 it could not run.
 """
 
 
@@ -45,6 +47,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="which track and floor (1)")
     parser.add_argument("--attack", metavar="NAME", help="what an attacker does; `--attack list` shows what there is")
+    parser.add_argument("--gate", action="store_true", help="the robot obeys only what a gate lets pass")
     parser.add_argument("--json", action="store_true", help="write the audit's report to standard output as JSON")
 
 
@@ -76,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     os.environ.update(demo.environment())
     # A stop by SIGTERM must stop the nodes too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    files = demo.prepare(args.out, args.attack)
+    files = demo.prepare(args.out, args.attack, args.gate)
     _drive(files, args)
     registry, policy = _trust(files)
     collector = HtmlCollector()
@@ -90,9 +93,10 @@ def run(args: argparse.Namespace) -> int:
         write_json(report.as_json(), "-")
     else:
         _show(report, files)
+    unproven = _show_gate(files, registry) if args.gate else 0
     if args.attack is None:
-        return EXIT_CODES[report.verdict.value]
-    return _judge_attack(args.attack, report)
+        return EXIT_CODES[report.verdict.value] or int(unproven > 0)
+    return _judge_attack(args.attack, report) or int(unproven > 0)
 
 
 def _drive(files: DemoFiles, args: argparse.Namespace) -> None:
@@ -123,6 +127,24 @@ def _show(report: Report, files: DemoFiles) -> None:
     print(f"  og-ros log verify {files.ledger}")
     print(f"\nOpen {files.page} in a browser: it verifies itself.")
     print(f"The report for programs is {files.report}; what the nodes wrote is in {d / 'nodes'}.")
+
+
+def _show_gate(files: DemoFiles, registry: Any) -> int:
+    """Tell what reached the wheels; returns how many messages nobody answers for."""
+    import sys
+
+    from og_ros.audit.bag import open_bag
+    from og_ros.gate.recorded import what_passed
+    from og_ros.nodes.demo import GATE_OUTPUT
+
+    with open_bag(files.bag) as bag:
+        passed = what_passed(bag.records(), registry, "/wheel_command", GATE_OUTPUT)
+    print(
+        f"Gate: {passed.commands} commands reached the wheels, {passed.held} were held back; {passed.own} messages "
+        f"were the gate's own (stop); without proof: {passed.unproven}.",
+        file=sys.stderr,
+    )
+    return passed.unproven
 
 
 def _judge_attack(name: str, report: Report) -> int:

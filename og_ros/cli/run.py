@@ -11,7 +11,8 @@ from og_ros.errors import ConfigError
 
 EPILOG = """\
 The same nodes as `ros2 launch og_ros bringup.launch.py pipeline:=PIPELINE`, each in a process of its own: the auditor,
-a recorder if you ask for one, and every stage. On Ctrl-C the stages stop first and sign what is due, then the others.
+a recorder if you ask for one, the gate if the file has a section for it, and every stage. On Ctrl-C the stages stop
+first and sign what is due, then the others.
 
 Examples:
   og-ros run pipeline.yaml                      stages and auditor
@@ -26,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb."""
     parser = subparsers.add_parser(
         "run",
-        help="start the stages, auditor and recorder of a pipeline file",
+        help="start the stages, auditor, gate and recorder of a pipeline file",
         description="Start the nodes that a pipeline file describes, and show how the decision chain stands.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError(f"this needs ROS 2, which is not installed ({error}); see `og-ros doctor`") from error
     from og_ros.cli.live_view import LiveView
-    from og_ros.nodes.bringup import AUDITOR, RECORDER, describe_nodes
+    from og_ros.nodes.bringup import AUDITOR, GATE, RECORDER, describe_nodes
     from og_ros.nodes.supervisor import Supervisor
 
     if args.record is not None:
@@ -72,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
                 view.update(0.0, False)
         except KeyboardInterrupt:
             codes = supervisor.stop(*pipeline.stages)
-            codes |= supervisor.stop(*(node.name for node in nodes if node.name in (AUDITOR, RECORDER)))
+            for last in ((GATE,), (AUDITOR, RECORDER)):
+                names = [node.name for node in nodes if node.name in last]
+                codes |= supervisor.stop(*names) if names else {}
     failed = [name for name, code in codes.items() if code]
     if failed:
         print(f"did not stop cleanly: {', '.join(failed)}; what they wrote is in {args.logs}", file=sys.stderr)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,9 @@ from og_ros.stages.yaml_file import YamlFile
 
 AUDITOR: Final = "auditor"
 RECORDER: Final = "recorder"
+GATE: Final = "gate"
+GATE_VERDICTS: Final = f"{GATE}/verdict"
+GATE_ATTESTATIONS: Final = GATE_VERDICTS + ATTESTATION_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -80,22 +84,66 @@ class RecorderSection:
     disclosure_key: Path | None = None
 
 
+@dataclass(frozen=True)
+class GateSection:
+    """Section `gate` of a pipeline file: parameters of the gate node, which describes them.
+
+    Not given: robot, registry and registry_root are the pipeline's; input and type are the one output that no stage
+    reads; sensors, stages and attestations are those behind it; and the rest is as the node has it. `neutral` maps
+    fields to values here.
+    """
+
+    output: str
+    key: Path
+    input: str | None = None
+    type: str | None = None
+    sensors: tuple[str, ...] | None = None
+    stages: tuple[str, ...] | None = None
+    attestations: tuple[str, ...] | None = None
+    robot: str | None = None
+    registry: Path | None = None
+    registry_root: str | None = None
+    policy: Path | None = None
+    mode: str | None = None
+    safe_behaviour: str | None = None
+    hand_over: str | None = None
+    bypass: str | None = None
+    neutral: Mapping[str, object] = field(default_factory=dict)
+    scaled: tuple[str, ...] | None = None
+    require_certified: bool | None = None
+    envelopes: tuple[Path, ...] | None = None
+    state: Path | None = None
+    deadline: float | None = None
+    max_command_age: float | None = None
+    clock_tolerance: float | None = None
+    stall: float | None = None
+    healthy: float | None = None
+    memory: float | None = None
+    safe_duration: float | None = None
+    safe_period: float | None = None
+    max_waiting: int | None = None
+    max_records: int | None = None
+    queue: int | None = None
+
+
 def describe_nodes(
     pipeline: Pipeline,
     *,
     auditor: bool = True,
     record: bool = False,
+    gate: bool = True,
     autostart: bool = True,
     use_sim_time: bool = False,
 ) -> list[NodeDescription]:
     """Return the nodes of a pipeline in the order to start them: who listens first, then its stages.
 
-    `autostart` is whether stages configure and activate themselves. Raises ConfigError, naming file, line and field,
+    The gate is started if the file has a section for it, unless `gate` is false. `autostart` is whether stages and gate
+    configure and activate themselves. Raises ConfigError, naming file, line and field,
     for a section that no node reads, a parameter that its node does not have, or a stage that takes another's name.
     """
     file = YamlFile(pipeline.path)
     try:
-        return _nodes(pipeline, auditor, record, {"use_sim_time": use_sim_time}, autostart)
+        return _nodes(pipeline, auditor, record, gate, {"use_sim_time": use_sim_time}, autostart)
     except ConfigError as error:
         raise file.error(error) from error
 
@@ -113,11 +161,11 @@ def attestation_topic(stage: StageConfig) -> str:
 
 
 def _nodes(
-    pipeline: Pipeline, auditor: bool, record: bool, common: Mapping[str, Parameter], autostart: bool
+    pipeline: Pipeline, auditor: bool, record: bool, gate: bool, common: Mapping[str, Parameter], autostart: bool
 ) -> list[NodeDescription]:
-    for name in pipeline.sections.keys() - {AUDITOR, RECORDER}:
-        raise ConfigError(f"{name} is not known; sections beside stages are {AUDITOR} and {RECORDER}")
-    for name in pipeline.stages.keys() & {AUDITOR, RECORDER}:
+    for name in pipeline.sections.keys() - {AUDITOR, RECORDER, GATE}:
+        raise ConfigError(f"{name} is not known; sections beside stages are {AUDITOR}, {RECORDER} and {GATE}")
+    for name in pipeline.stages.keys() & {AUDITOR, RECORDER, GATE}:
         raise ConfigError(f"stages.{name} has the name of another node: choose another")
     nodes = []
     base = pipeline.path.resolve().parent
@@ -130,6 +178,10 @@ def _nodes(
         committed = _committed(pipeline) if output.seal else {}
         parameters = {"topics": _recorded(pipeline), **committed, **_given(output, base), "use_sim_time": False}
         nodes.append(NodeDescription(RECORDER, RECORDER, parameters))
+    if gate and GATE in pipeline.sections:
+        wanted = build(GateSection, pipeline.sections[GATE], GATE)
+        parameters = {**_gated(pipeline, wanted), **_given(wanted, base), "autostart": autostart, **common}
+        nodes.append(NodeDescription(GATE, GATE, parameters, lifecycle=True))
     for name, stage in pipeline.stages.items():
         parameters = {**to_parameters(stage), "autostart": autostart, **common}
         nodes.append(NodeDescription(name, "stage", parameters, lifecycle=True))
@@ -138,11 +190,15 @@ def _nodes(
 
 def _audited(pipeline: Pipeline) -> dict[str, Parameter]:
     """Return what the auditor takes from the pipeline around its section."""
-    parameters: dict[str, Parameter] = {
-        "robot": pipeline.robot,
-        "topics": sensor_topics(pipeline) or [""],
-        "attestations": [attestation_topic(stage) for stage in pipeline.stages.values()],
-    }
+    attestations = [attestation_topic(stage) for stage in pipeline.stages.values()]
+    if GATE in pipeline.sections:
+        attestations.append(GATE_ATTESTATIONS)
+    return {**_trusted(pipeline), "topics": sensor_topics(pipeline) or [""], "attestations": attestations}
+
+
+def _trusted(pipeline: Pipeline) -> dict[str, Parameter]:
+    """Return the robot's name, the registry, and its root where all stages agree on it."""
+    parameters: dict[str, Parameter] = {"robot": pipeline.robot}
     if pipeline.registry is not None:
         parameters["registry"] = str(pipeline.registry)
         roots = {s.registry_root for s in pipeline.stages.values() if s.registry == pipeline.registry} - {""}
@@ -151,12 +207,62 @@ def _audited(pipeline: Pipeline) -> dict[str, Parameter]:
     return parameters
 
 
+def _gated(pipeline: Pipeline, section: GateSection) -> dict[str, Parameter]:
+    """Return what the gate takes from the pipeline around its section."""
+    makers = {port.topic: name for name, stage in pipeline.stages.items() for port in stage.outputs.values()}
+    read = {port.topic for stage in pipeline.stages.values() for port in stage.inputs.values()}
+    command = section.input
+    if command is None:
+        last = [topic for topic in makers if topic not in read]
+        if len(last) != 1:
+            raise ConfigError(f"{GATE}.input is missing: {len(last)} outputs of the pipeline are read by no stage")
+        command = last[0]
+    if command not in makers:
+        raise ConfigError(f"{GATE}.input is {command}, which no stage of the pipeline publishes")
+    if section.output in {*makers, *read}:
+        raise ConfigError(
+            f"{GATE}.output is {section.output}, which the pipeline uses: commands would pass beside the gate"
+        )
+    chain = _behind(pipeline, makers, makers[command])
+    inputs = {p.topic: p.type for name in chain for p in pipeline.stages[name].inputs.values()}
+    outputs = {p.topic: p.type for p in pipeline.stages[makers[command]].outputs.values()}
+    return {
+        **_trusted(pipeline),
+        "input": command,
+        "type": outputs[command],
+        "sensors": [f"{topic}:{kind}" for topic, kind in inputs.items() if topic not in makers] or [""],
+        "stages": chain,
+        "attestations": [attestation_topic(pipeline.stages[name]) for name in chain],
+    }
+
+
+def _behind(pipeline: Pipeline, makers: Mapping[str, str], stage: str) -> list[str]:
+    """Return the stages behind a stage, each after those that it reads, and the stage itself last."""
+    found: list[str] = []
+    begun, stack = {stage}, [(stage, iter(pipeline.stages[stage].inputs.values()))]
+    while stack:
+        name, ports = stack[-1]
+        port = next(ports, None)
+        if port is None:
+            found.append(name)
+            stack.pop()
+        elif port.topic in makers and makers[port.topic] not in begun:
+            source = makers[port.topic]
+            begun.add(source)
+            stack.append((source, iter(pipeline.stages[source].inputs.values())))
+    return found
+
+
 def _recorded(pipeline: Pipeline) -> list[str]:
     """Return what is worth recording, each as TOPIC:TYPE, so that the recorder listens before anyone speaks."""
     topics: dict[str, str] = {}
     for stage in pipeline.stages.values():
         topics |= {port.topic: port.type for port in (*stage.inputs.values(), *stage.outputs.values())}
         topics[attestation_topic(stage)] = ATTESTATION_TYPE
+    if GATE in pipeline.sections:
+        section = build(GateSection, pipeline.sections[GATE], GATE)
+        topics[section.output] = str(_gated(pipeline, section)["type"])
+        topics |= {GATE_VERDICTS: "og_ros/msg/Verdict", GATE_ATTESTATIONS: ATTESTATION_TYPE}
     topics |= {f"{AUDITOR}/finding": "og_ros/msg/Finding", f"{AUDITOR}/checkpoint": "og_ros/msg/Checkpoint"}
     return [f"{topic}:{kind}" for topic, kind in topics.items()]
 
@@ -174,16 +280,18 @@ def _committed(pipeline: Pipeline) -> dict[str, Parameter]:
     return {"committed": list(dict.fromkeys(topics)), "disclosure_key": keys[0]} if topics else {}
 
 
-def _given(section: AuditorSection | RecorderSection, base: Path) -> dict[str, Parameter]:
+def _given(section: AuditorSection | RecorderSection | GateSection, base: Path) -> dict[str, Parameter]:
     """Return the fields that a section sets, as ROS parameters."""
     given: dict[str, Parameter] = {}
-    for field in fields(section):
-        value = getattr(section, field.name)
+    for name in (item.name for item in fields(section)):
+        value = getattr(section, name)
         if isinstance(value, Path):
-            given[field.name] = str(base / value)
+            given[name] = str(base / value)
         elif isinstance(value, tuple):
             texts = [str(base / item) if isinstance(item, Path) else item for item in value]
-            given[field.name] = texts or [""]  # ROS has no empty list of texts
+            given[name] = texts or [""]  # ROS has no empty list of texts
+        elif isinstance(value, Mapping):
+            given[name] = [f"{key}={json.dumps(item)}" for key, item in value.items()] or [""]
         elif value is not None:
-            given[field.name] = value
+            given[name] = value
     return given

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from og_ros.attest import Algorithm, SoftwareSigner, keys
 from og_ros.errors import ConfigError
 from og_ros.nodes.attacks import ATTACKS
-from og_ros.nodes.bringup import NodeDescription, describe_nodes
+from og_ros.nodes.bringup import GATE, NodeDescription, describe_nodes
 from og_ros.nodes.supervisor import Supervisor
 from og_ros.nodes.topics import ATTESTATION_SUFFIX
 from og_ros.paths import share_directory
@@ -28,6 +29,19 @@ VENDORS: Final = {"perception": "demo-vision", "planning": "demo-planning", "con
 _SENSOR_LISTENERS: Final = 3
 # An output's: the auditor, the recorder.
 _OUTPUT_LISTENERS: Final = 2
+GATE_OUTPUT: Final = "/wheels"
+_GATE: Final = f"""
+gate:
+  output: {GATE_OUTPUT}
+  key: keys/gate.pem
+  policy: policy.yaml
+  neutral: {{data: [0.0, 0.0]}}
+"""
+_GATE_RECORDED: Final = f"""\
+    - {GATE_OUTPUT}:std_msgs/msg/Float32MultiArray
+    - /gate/verdict:og_ros/msg/Verdict
+    - /gate/verdict/attestation:og_ros/msg/Attestation
+"""
 _START_TIMEOUT_S: Final = 60.0
 _POLICY: Final = """\
 # What the demo's relying party demands. `og-ros audit --policy` and the auditor node read this file.
@@ -96,10 +110,11 @@ class DemoFiles:
         return self.directory / "nodes"
 
 
-def prepare(directory: Path, attack: str | None = None) -> DemoFiles:
+def prepare(directory: Path, attack: str | None = None, gate: bool = False) -> DemoFiles:
     """Fill a new directory with models, keys, registry, policy and pipeline; then let an attacker change it.
 
-    A directory that an earlier demo made is replaced. Raises ConfigError for one that holds anything else.
+    With `gate` the robot obeys only what a gate lets pass. A directory that an earlier demo made is replaced. Raises
+    ConfigError for one that holds anything else.
     """
     if attack is not None and attack not in ATTACKS:
         raise ConfigError(f"there is no attack {attack!r}; there are {', '.join(ATTACKS)}")
@@ -107,13 +122,17 @@ def prepare(directory: Path, attack: str | None = None) -> DemoFiles:
     try:
         _clear(directory)
         _copy_models(directory / "models")
-        shutil.copyfile(share_directory() / "config" / "demo.yaml", files.pipeline)
-        for stage in VENDORS:
+        text = (share_directory() / "config" / "demo.yaml").read_text()
+        # The recorder's list of topics ends the file.
+        files.pipeline.write_text(text.rstrip() + "\n" + _GATE_RECORDED + _GATE if gate else text)
+        for stage in (*VENDORS, GATE) if gate else VENDORS:
             keys.save_private(keys.generate(), files.keys / f"{stage}.pem")
         keys.save_private(keys.generate(Algorithm.EDDSA), files.keys / "log.pem")
         keys.save_private(keys.generate(), files.keys / "authority.pem")
         root = _certify(files, load_pipeline(files.pipeline))
         files.policy.write_text(_POLICY.format(root=root))
+        if gate:
+            _certify_gate(files)
         if attack is not None:
             ATTACKS[attack].prepare(directory)
     except OSError as error:
@@ -140,6 +159,9 @@ def run(files: DemoFiles, seconds: float, seed: int, attack: str | None, watch: 
         supervisor.stop("world")
         _pause(0.5, watch)
         codes = supervisor.stop(*pipeline.stages)
+        if GATE in pipeline.sections:
+            _pause(0.2, watch)
+            codes |= supervisor.stop(GATE)
         _pause(0.7, watch)
         codes |= supervisor.stop("auditor", "recorder")
     failed = {name: code for name, code in codes.items() if code}
@@ -188,6 +210,16 @@ def _certify(files: DemoFiles, pipeline: Pipeline) -> str:
         return writer.registry.fingerprint
 
 
+def _certify_gate(files: DemoFiles) -> None:
+    """Certify the gate's key, and the policy that it applies in the place of a model."""
+    authority = SoftwareSigner.load(files.keys / "authority.pem")
+    with RegistryWriter.open(files.registry, authority) as writer:
+        policy = sha256(files.policy.read_bytes()).digest()
+        writer.certify_model(GATE, "1", policy, stages=(GATE,))
+        signer = SoftwareSigner.load(files.keys / "gate.pem")
+        writer.certify_key(signer.public_key, robot="demo", stage=GATE, vendor="demo-gate")
+
+
 def _start(supervisor: Supervisor, node: NodeDescription, attack: str | None) -> None:
     module, parameters = f"og_ros.nodes.{node.executable}", dict(node.parameters)
     if attack is not None and ATTACKS[attack].stage == node.name:
@@ -212,13 +244,22 @@ def _start_world(supervisor: Supervisor, pipeline: Pipeline, seed: int, watch: C
     outputs = [next(iter(stage.outputs.values())).topic for stage in pipeline.stages.values()]
     topics = [name for topic in outputs for name in (topic, topic + ATTESTATION_SUFFIX)]
 
+    gated = GATE in pipeline.sections
+    expected = dict.fromkeys(topics, _OUTPUT_LISTENERS)
+    if gated:  # it hears attestations and commands too, and others hear it
+        expected |= {t: _OUTPUT_LISTENERS + 1 for t in topics if t.endswith(ATTESTATION_SUFFIX) or t == topics[-2]}
+        expected |= {GATE_OUTPUT: 1, "/gate/verdict/attestation": _OUTPUT_LISTENERS}
+
     def unheard() -> list[str]:
-        return [t for t in topics if node.count_publishers(t) < 1 or node.count_subscribers(t) < _OUTPUT_LISTENERS]
+        return [t for t, n in expected.items() if node.count_publishers(t) < 1 or node.count_subscribers(t) < n]
 
     try:
         _wait(supervisor, lambda: not unheard(), lambda: f"not everybody hears {', '.join(unheard())}", watch)
         _pause(0.5, watch)
-        supervisor.start("world", "og_ros.nodes.world", {"seed": seed, "wait_for": _SENSOR_LISTENERS})
+        parameters: dict[str, object] = {"seed": seed, "wait_for": _SENSOR_LISTENERS + gated}
+        if gated:
+            parameters["command"] = GATE_OUTPUT
+        supervisor.start("world", "og_ros.nodes.world", parameters)
 
         def running() -> bool:
             executor.spin_once(timeout_sec=0.0)

@@ -61,7 +61,8 @@ class WorldNode(Node):
         self._images = self.create_publisher(Image, "camera/image", qos)
         self._scans = self.create_publisher(LaserScan, "scan", qos)
         self._odometry = self.create_publisher(Odometry, "odom", qos)
-        self._commands = self.create_subscription(Float32MultiArray, "wheel_command", self._on_command, qos)
+        command = self._parameter("command", "wheel_command", "topic of the wheel commands that the robot obeys")
+        self._commands = self.create_subscription(Float32MultiArray, command, self._on_command, qos)
         self._settling = round(settle * rate * 1e9 / STEP_NS)
         self._command = (0.0, 0.0)
         self._commanded_ns: int | None = None

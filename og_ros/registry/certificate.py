@@ -14,8 +14,9 @@ from og_ros.attest.verifier import Verifier
 ROLES: Final = ("models", "keys", "index")
 """What an authority may sign: model certificates, key certificates, the index and its own successors."""
 
-KEY_ROLES: Final = ("stage", "log", "witness", "auditor")
-"""What a certified key is for: a stage's attestations, a log's checkpoints, cosignatures of them, audit reports."""
+KEY_ROLES: Final = ("stage", "log", "witness", "auditor", "operator")
+"""What a certified key is for: a stage's attestations, a log's checkpoints, cosignatures of them, audit reports,
+narrower envelopes and emergency stops (so that such a key can be revoked)."""
 
 
 class Status(Enum):

@@ -17,11 +17,13 @@ import yaml
 from doc_pages import ROOT, Block, anchors, blocks, links, pages
 from doc_runs import Demo
 
+from og_ros.attest.keys import generate, public_pem
 from og_ros.audit.findings import KINDS
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.audit.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
+from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
 from og_ros.registry import Revocation, entry
 from og_ros.stages.adapters import registered
@@ -155,6 +157,8 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         file = tmp_path / "profile.yaml"
         file.write_text(block.text)
         assert load_profile(file).clauses
+    elif "robots" in data:
+        assert read_yaml(block.text.encode(), "it.yaml", 0, load_key=lambda _: public_pem(generate().public_key()))
     elif "version" in data:
         assert parse_policy(block.text.encode()).required_stages
     else:

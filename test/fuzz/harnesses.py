@@ -42,6 +42,9 @@ from og_ros.audit.report_file import parse_report
 from og_ros.audit.runtime_rule import parse_versions
 from og_ros.audit.sampling import parse_beacon, parse_sample
 from og_ros.errors import OgError
+from og_ros.gate import envelope_format, estop
+from og_ros.gate.envelope_check import EnvelopeCheck
+from og_ros.gate.message_fields import MessageTypes
 from og_ros.log import note, proof, tiles
 from og_ros.log.checkpoint import parse_checkpoint
 from og_ros.registry import dsse, entry, openssf, strict_json
@@ -292,6 +295,36 @@ def fuzz_pack_lists(data: bytes) -> None:
     with contextlib.suppress(OgError):
         description.parse(data)
     assert manifest.format_manifest(manifest.parse_manifest(data)) == data
+
+
+def fuzz_physical_envelope(data: bytes) -> None:
+    """There is one encoding of an envelope's payload, and what it says of message types is refused or compiled."""
+    made = envelope_format.decode(data, "it")
+    assert envelope_format.encode(made) == data
+    EnvelopeCheck([made], made.robots[0])
+
+
+def fuzz_envelope_yaml(data: bytes) -> None:
+    """What people write gives the same envelope when it is signed and read again."""
+    made = envelope_format.read_yaml(data, "it", 0, load_key=lambda name: keys.public_pem(SIGNER.public_key))
+    assert envelope_format.decode(envelope_format.encode(made), "it") == made
+
+
+def fuzz_emergency_stop(data: bytes) -> None:
+    """A stop says the same when it is written again, and to a reader of its signed CBOR."""
+    message = estop.decode(data)
+    assert estop.decode(estop.encode(message)) == message
+    assert cbor_reader.read(message.signed_bytes().partition(b"\0")[2])
+
+
+_FIELD_TYPES: Final = ("trajectory_msgs/msg/JointTrajectory", "geometry_msgs/msg/TwistStamped", "nav_msgs/msg/Path")
+_TYPES: Final = MessageTypes()
+
+
+def fuzz_message_fields(data: bytes) -> None:
+    """The first byte chooses a type; what is read of it is finite or not, and never another exception."""
+    layout = _TYPES.layout(_FIELD_TYPES[data[0] % 3] if data else _FIELD_TYPES[0])
+    layout.not_finite(layout.read(data[1:]))
 
 
 HARNESSES: Final[dict[str, Callable[[bytes], None]]] = {

@@ -19,6 +19,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "test" / "support")]
 
 import cbor2  # noqa: E402
 import file_harnesses  # noqa: E402
+import harnesses  # noqa: E402
 import raw_bags  # noqa: E402
 from attest_examples import attestation_of  # noqa: E402
 from backports import zstd  # noqa: E402
@@ -28,13 +29,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat 
 from hostile_bags import HOSTILE_MCAP  # noqa: E402
 from lz4 import frame as lz4  # noqa: E402
 
-from og_ros.attest import cbor, digest, encode_attestation, sealed_wire, side_file  # noqa: E402
+from og_ros.attest import cbor, digest, encode_attestation, keys, sealed_wire, side_file  # noqa: E402
 from og_ros.attest.commitment import SALT_SIZE, commitment_of  # noqa: E402
 from og_ros.attest.sealing import Sealer  # noqa: E402
 from og_ros.audit.disclosures import write_disclosures  # noqa: E402
 from og_ros.audit.pack import description, manifest  # noqa: E402
 from og_ros.audit.pack.archive_writer import write_archive  # noqa: E402
 from og_ros.audit.run import audit_bag  # noqa: E402
+from og_ros.gate import envelope_format, estop  # noqa: E402
+from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Ledger, note  # noqa: E402
 from og_ros.registry import openssf  # noqa: E402
 
@@ -59,6 +62,12 @@ MSG: std_msgs/Header
 IDL = b'module a { struct Own { @verbatim (language="comment", text="(x)") std_msgs::msg::Header header; }; };'
 
 
+def harness_envelope() -> Envelope:
+    """The example of a warehouse, every key in it one that the harnesses know."""
+    data = (ROOT / "config/envelopes/arm_near_people.yaml").read_bytes()
+    return envelope_format.read_yaml(data, "it", 0, load_key=lambda _: keys.public_pem(harnesses.SIGNER.public_key))
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Good inputs by harness."""
     attestation = attestation_of()
@@ -73,6 +82,13 @@ def seeds() -> dict[str, list[bytes]]:
         "decompression": [b"\0\5" + zstd.compress(b"hello"), b"\0\5" + lz4.compress(b"hello")],
         "policy": [POLICY, *(p.read_bytes() for p in sorted(ROOT.glob("config/policies/*.yaml")))],
         "policy_yaml": [POLICY],
+        "envelope_yaml": [p.read_bytes() for p in sorted(ROOT.glob("config/envelopes/*.yaml"))],
+        "physical_envelope": [envelope_format.encode(harness_envelope())],
+        "emergency_stop": [estop.encode(estop.sign_stop("r1", harnesses.SIGNER, 7, 10**18, "smoke"))],
+        "message_fields": [
+            b"\1" + b"\0\1\0\0" + struct.pack("<iII", 1, 2, 2) + b"b\0\0\0" + struct.pack("<6d", *range(6)),
+            b"\0" + b"\0\1\0\0" + struct.pack("<iII", 1, 2, 1) + bytes(4) + struct.pack("<II", 0, 0),
+        ],
         "pipeline": [p.read_bytes() for p in [ROOT / "config/demo.yaml", *ROOT.glob("config/examples/*.yaml")]],
         "profile": [p.read_bytes()[:6000] for p in sorted(ROOT.glob("og_ros/audit/profiles/*.yaml"))[:1]],
         "definition": [DEFINITION, IDL],

@@ -28,7 +28,7 @@ LONG = [
     *(b"\x81", b"\x9f", b"\xa1\x00", b"\xff", b"\x05\x00\x00\x00\x00", b"1:", b"0x", b'{"a":', b"[[],", b"/*", b"+"),
     *(b'"\\u0000', b"- a\n", b"a\n", b"@a ", b"#", b"---\n", b"!!int ", b"std_msgs/Header ", b"-----BEGIN\n", b"="),
 ]  # fmt: skip
-SLOW_YAML = ("policy", "policy_yaml", "pipeline", "profile")  # PyYAML's own scanner reads 1 MB in some seconds
+SLOW_YAML = ("policy", "policy_yaml", "pipeline", "profile", "envelope_yaml")  # PyYAML reads 1 MB in some seconds
 
 
 def inputs(folder: str) -> list[object]:

@@ -15,7 +15,9 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 
 
 @pytest.mark.parametrize(
-    ("file", "required"), [("bringup.launch.py", {"pipeline"}), ("demo.launch.py", set())], ids=lambda value: str(value)
+    ("file", "required"),
+    [("bringup.launch.py", {"pipeline"}), ("demo.launch.py", set()), ("gate.launch.py", {"pipeline"})],
+    ids=lambda value: str(value),
 )
 def test_every_argument_is_declared_and_described(environment: dict[str, str], file: str, required: set[str]) -> None:
     command = [sys.executable, RUNNER, LAUNCH / file, "--show-args"]
@@ -30,7 +32,8 @@ def test_every_argument_is_declared_and_described(environment: dict[str, str], f
 
 
 def test_all_launch_files_are_tested_here() -> None:
-    assert sorted(path.name for path in LAUNCH.glob("*.launch.*")) == ["bringup.launch.py", "demo.launch.py"]
+    files = sorted(path.name for path in LAUNCH.glob("*.launch.*"))
+    assert files == ["bringup.launch.py", "demo.launch.py", "gate.launch.py"]
 
 
 @pytest.mark.parametrize(
