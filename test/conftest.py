@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 WITH_NODES = {"attacks", "docs", "faults", "launch", "nodes", "packaging", "sim"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put all tests that start nodes or build packages into one group."""
     for item in items:

@@ -135,7 +135,6 @@ KINDS: Final[dict[str, Kind]] = {
     "gate_bypassed": Kind(_V, "Another node publishes on the topic that only the gate may publish on."),
     "gate_check_failed": Kind(_V, "A rule of the gate could not be applied to a command."),
     "gate_latched": Kind(_I, "A command verified and did not pass, because the gate latched and was not reset."),
-    "envelope_invalid": Kind(_V, "The physical envelope cannot be used: malformed, not its owner's, old, or widened."),
     "envelope_not_in_force": Kind(_V, "A command came outside of the envelope's time of validity or shift hours."),
     "envelope_exceeded": Kind(_V, "A command is outside of the bounds of the signed physical envelope."),
     "zone_violated": Kind(_V, "The robot is where the envelope does not allow it, or nobody knows where it is."),

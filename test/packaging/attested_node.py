@@ -64,7 +64,8 @@ def main() -> None:
         attestation = decode_attestation(record)
         verify(attestation, key.public_key())
         statement = attestation.statement
-        assert (statement.stage, statement.sequence) == ("planning", number)
+        heard = [decode_attestation(r).statement.sequence for r in records]
+        assert (statement.stage, statement.sequence) == ("planning", number), f"{statement.stage} {heard}"
         assert statement.model.digest == hashlib.sha256(Path(__file__).read_bytes()).digest()
         assert statement.inputs[0].digest in read
         assert statement.outputs[0].digest in wrote
