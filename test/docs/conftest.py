@@ -26,7 +26,7 @@ def environment(domain: int) -> dict[str, str]:
         found.pop("LD_LIBRARY_PATH", None)
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found['PATH']}"
     found["COLUMNS"] = "80"
-    found["ROS_DOMAIN_ID"] = str(40 + (os.getpid() + domain) % 20)
+    found["ROS_DOMAIN_ID"] = str(40 + (os.getpid() + domain) % 60)  # more than there are pages
     found["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return found
 
