@@ -84,6 +84,8 @@ class SqliteFile:
             count = min(high - low + 1, _OUTLINE)
             query = "SELECT timestamp FROM messages NOT INDEXED WHERE rowid >= ? ORDER BY rowid LIMIT 1"
             rows = [database.execute(query, (low + (high - low) * n // count,)).fetchone() for n in range(count)]
+        if None in rows:
+            raise self._damaged("its table ends before its last row")
         return [(self._time(row[0]), self._size / count) for row in rows]
 
     def _records(self, wanted: dict[int, tuple[str, str]], first: int, last: int) -> Iterator[Record]:

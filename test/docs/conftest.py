@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from doc_pages import pages
 from doc_runs import DEMO, Demo, PageRun
+from domains import claim_domain, claimed_domain
 
 SECONDS = "4"
 WORKERS = 3
@@ -26,7 +27,7 @@ def environment(domain: int) -> dict[str, str]:
         found.pop("LD_LIBRARY_PATH", None)
     found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{found['PATH']}"
     found["COLUMNS"] = "80"
-    found["ROS_DOMAIN_ID"] = str(40 + (os.getpid() + domain) % 60)  # more than there are pages
+    found["ROS_DOMAIN_ID"] = str(domain)
     found["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     return found
 
@@ -39,10 +40,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     directory = tmp_path_factory.mktemp("demo")
     ended = subprocess.run(
         [*DEMO.split(), "--seconds", SECONDS],
-        cwd=directory, env=environment(0), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+        cwd=directory, env=environment(claim_domain()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=120,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
     return Demo(directory / "demo_out", ended.stdout, ended.returncode)
+
+
+def _run(page: Path, directory: Path, demo: Demo) -> PageRun:
+    with claimed_domain() as domain:
+        return PageRun(page, directory, environment(domain), demo).run()
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +60,7 @@ def page_runs(
     wanted = [item.callspec.params["page"] for item in request.session.items if "page_runs" in item.fixturenames]
     with ThreadPoolExecutor(WORKERS) as pool:
         yield {
-            page: pool.submit(PageRun(page, tmp_path_factory.mktemp(page.stem), environment(number), demo).run)
-            for number, page in enumerate(pages(), 1)
+            page: pool.submit(_run, page, tmp_path_factory.mktemp(page.stem), demo)
+            for page in pages()
             if page in wanted
         }

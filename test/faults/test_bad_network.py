@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import bad_link
+from domains import claim_domain
 from fault_rig import ARRAY, LONG, TOPIC, Rig
 from ros_peer import node, until
 
@@ -24,6 +25,7 @@ from og_ros.audit.policy import load_policy
 from og_ros.audit.run import audit_bag
 from og_ros.registry import Registry
 
+DOMAIN = claim_domain()
 SUPPORT = Path(bad_link.__file__).parent
 
 
@@ -55,7 +57,7 @@ class Child:
         profile.write_text(PROFILE)
         env = {
             **os.environ,
-            "ROS_DOMAIN_ID": "7",
+            "ROS_DOMAIN_ID": str(DOMAIN),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
             "FASTRTPS_DEFAULT_PROFILES_FILE": str(profile),  # and shared memory would go around the link
             "PYTHONPATH": str(SUPPORT),

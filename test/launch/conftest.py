@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from domains import claim_domain
 
 ROOT = Path(__file__).resolve().parents[2]
-DOMAIN = 81 + os.getpid() % 9
+DOMAIN = claim_domain()
 RUNNER = Path(__file__).with_name("run_launch.py")
 STATES = {0: "unknown", 1: "unconfigured", 2: "inactive", 3: "active", 4: "finalized"}
 

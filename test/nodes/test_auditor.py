@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import rclpy
+from domains import claim_domain
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scenario import MS, Run, honest_run, payload
 
@@ -25,7 +26,7 @@ from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint
 from og_ros.nodes.topics import attestation_qos, message_class
 
-DOMAIN = str(60 + os.getpid() % 40)
+DOMAIN = str(claim_domain())
 
 
 @contextmanager

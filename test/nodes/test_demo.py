@@ -11,18 +11,20 @@ import time
 from pathlib import Path
 
 import pytest
+from domains import claim_domain
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 from og_ros.cli.main import main
 from og_ros.nodes.attacks import ATTACKS
 
 pytestmark = pytest.mark.slow
+DOMAIN = claim_domain()
 
 
 def run_demo(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `og-ros demo` in a process of its own."""
     command = [sys.executable, "-m", "og_ros.cli.main", "demo", "--out", str(directory), *arguments]
-    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)}
     return subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment)
 
 
@@ -82,7 +84,7 @@ def test_unknown_attack_names_the_known_ones(tmp_path: Path) -> None:
 
 def test_a_stopped_demo_leaves_no_node_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "og_ros.cli.main", "demo", "--out", str(tmp_path / "out"), "--seconds", "60"]
-    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     logs = tmp_path / "out" / "nodes"
     deadline = time.monotonic() + 60

@@ -9,9 +9,11 @@ import sys
 import time
 
 import pytest
+from domains import claim_domain
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
+DOMAIN = str(claim_domain())
 NODE = """
 import sys, time
 from rclpy.node import Node
@@ -34,7 +36,7 @@ sys.exit(run_node(Listener, linger_s={linger_s}))
 def start(linger_s: float, close_s: float) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", NODE.format(linger_s=linger_s, close_s=close_s)],
-        env={**os.environ, "ROS_DOMAIN_ID": str(81 + os.getpid() % 9), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
+        env={**os.environ, "ROS_DOMAIN_ID": DOMAIN, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
 import rclpy
+from domains import claim_domain
 from std_msgs.msg import Float32MultiArray
 
 from og_ros.attest import SoftwareSigner, keys
@@ -23,7 +24,7 @@ from og_ros.sim.policy import MODELS
 from og_ros.stages.inference import Inference
 from og_ros.stages.pipeline import load_pipeline
 
-DOMAIN = 20 + os.getpid() % 80
+DOMAIN = claim_domain()
 PIPELINE = """\
 robot: bench
 registry: registry

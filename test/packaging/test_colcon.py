@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from domains import claim_domain
 
 from .conftest import Environment, run
 
@@ -47,7 +48,7 @@ def test_colcon_builds_og_ros(ros_environment: Environment, sources: Path, tmp_p
         assert os.access(prefix / "lib" / "og_ros" / name, os.X_OK)
     assert not (sources / "og_ros" / "msg").exists()
     node = Path(__file__).with_name("attested_node.py")
-    domain = f"ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID={20 + os.getpid() % 80}"
+    domain = f"ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_DOMAIN_ID={claim_domain()}"
     said = sourced(ros_environment, tmp_path, f"{domain} exec '{ros_environment.python}' '{node}'")
     assert "verified 5 attestations" in said
     assert str(prefix) in said

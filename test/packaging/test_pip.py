@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from domains import claim_domain
 
 from .conftest import Environment, run
 
@@ -60,7 +61,7 @@ def installed(sources: Path, ros_environment: Environment) -> Environment:
 
 @pytest.mark.slow
 def test_messages_travel(installed: Environment) -> None:
-    assert "received perception" in installed.run("-c", ROUNDTRIP, ROS_DOMAIN_ID=str(100 + os.getpid() % 100))
+    assert "received perception" in installed.run("-c", ROUNDTRIP, ROS_DOMAIN_ID=str(claim_domain()))
 
 
 @pytest.mark.slow

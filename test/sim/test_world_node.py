@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from domains import claim_domain
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("rclpy") is None, reason="needs rclpy")
+DOMAIN = claim_domain()
 
 # In a process of its own: rclpy from PyPI starts the interpreter anew on its first import.
 SCRIPT = """
@@ -60,7 +62,7 @@ rclpy.shutdown()
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "ROS_DOMAIN_ID": "83", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return {**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 def test_topics_stamps_and_the_stop_without_commands() -> None:

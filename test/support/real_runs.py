@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
+from domains import claim_domain
 
 from og_ros.attest import SoftwareSigner, keys
 from og_ros.audit.bag import open_bag
@@ -121,15 +122,14 @@ def _prepare(directory: Path) -> None:
 
 
 def _drive(directory: Path, seconds: float) -> None:
-    domain = 60 + os.getpid() % 13 * 3  # domains above 101 meet the ports of outgoing connections
     children = {}
-    for number, (name, seed) in enumerate(ROBOTS.items()):
+    for name, seed in ROBOTS.items():
         with open(directory / f"{name}.log", "wb") as log:
             children[name] = subprocess.Popen(
                 [sys.executable, __file__, str(directory / name), str(seconds), str(seed)],
                 env={
                     **os.environ,
-                    "ROS_DOMAIN_ID": str(domain + number),
+                    "ROS_DOMAIN_ID": str(claim_domain()),
                     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
                 },
                 stdout=log,

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import rclpy
+from domains import claim_domain
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 
 from og_ros.attest import Attestation, decode_attestation
 from og_ros.nodes.topics import attestation_qos, message_class
 
-DOMAIN = 20 + os.getpid() % 30
+DOMAIN = claim_domain()
 DEADLINE_S = 30.0
 
 
