@@ -15,12 +15,12 @@ from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest.template import AttestationReader
-from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.examine import CLAIMED_ALGORITHM, Checked, Examiner, Item, Stretch, message_of
 from og_ros.audit.packed import PackedStretch
 from og_ros.audit.processes import rare_collection, worker_context
+from og_ros.audit.recording.bag import Bag, open_bag
+from og_ros.audit.recording.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.audit.records import Message
-from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.errors import BagError, RegistryError
 from og_ros.registry import Registry
 

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from og_ros.attest.cdr import CdrWriter
-from og_ros.audit.bag import Bag
+from og_ros.audit.recording.bag import Bag
 from og_ros.errors import BagError, ConfigError
 from og_ros.nodes.topics import message_class, wait_until_heard
 

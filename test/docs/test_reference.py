@@ -21,7 +21,7 @@ from og_ros.attest.keys import generate, public_pem
 from og_ros.audit.findings import KINDS
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
-from og_ros.audit.regulation import load_profile
+from og_ros.audit.reports.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
@@ -231,7 +231,7 @@ def test_cddl_accepts_attestations_and_nothing_else(demo: Demo) -> None:
     import cbor2
 
     from og_ros.attest import ATTESTATION_TYPE, decode_attestation
-    from og_ros.audit.bag import open_bag
+    from og_ros.audit.recording.bag import open_bag
 
     (block,) = (b for b in blocks(REFERENCE / "attestation.md") if b.language == "cddl")
     whole, header, inner = (

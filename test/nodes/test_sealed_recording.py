@@ -32,7 +32,7 @@ from og_ros.attest.commitment import commitment_of, make_secret, salt_of
 from og_ros.attest.sealed_wire import DEFINITION_TOPIC, SEAL_TOPIC, SEALED_TYPE, SEALS_KEY, read_sealed
 from og_ros.attest.sealing import Sealer
 from og_ros.attest.statement import Clock, DataReference, Disclosure
-from og_ros.audit.unsealing import unseal
+from og_ros.audit.recording.unsealing import unseal
 from og_ros.cli.main import main
 from og_ros.errors import BagError
 from og_ros.nodes.interface_definition import interface_definition

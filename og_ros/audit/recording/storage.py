@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from og_ros.attest.statement import HIDDEN_CHARACTERS
-from og_ros.audit.time_order import Span
+from og_ros.audit.recording.time_order import Span
 from og_ros.errors import BagError
 
 MAX_TIME_NS: Final = 2**63 - 1

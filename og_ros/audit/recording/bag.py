@@ -14,14 +14,14 @@ from itertools import accumulate
 from pathlib import Path
 
 from og_ros.attest import ATTESTATION_TYPE
-from og_ros.audit import bag_files, decompression
-from og_ros.audit.bag_files import BagFiles
-from og_ros.audit.bag_metadata import Metadata, offers_last_messages
 from og_ros.audit.findings import Finding
-from og_ros.audit.message_header import begins_with_header
+from og_ros.audit.recording import bag_files, decompression
+from og_ros.audit.recording.bag_files import BagFiles
+from og_ros.audit.recording.bag_metadata import Metadata, offers_last_messages
+from og_ros.audit.recording.message_header import begins_with_header
+from og_ros.audit.recording.storage import StoredTopic, check_names
+from og_ros.audit.recording.time_order import in_time_order
 from og_ros.audit.records import Record
-from og_ros.audit.storage import StoredTopic, check_names
-from og_ros.audit.time_order import in_time_order
 from og_ros.errors import BagError
 
 

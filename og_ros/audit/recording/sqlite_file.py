@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from og_ros.audit.decompression import MAX_PIECE
+from og_ros.audit.recording.decompression import MAX_PIECE
+from og_ros.audit.recording.storage import StoredTopic, check_names, check_time, regular_size
+from og_ros.audit.recording.time_order import Span
 from og_ros.audit.records import Record
-from og_ros.audit.storage import StoredTopic, check_names, check_time, regular_size
-from og_ros.audit.time_order import Span
 from og_ros.errors import BagError
 
 MAGIC: Final = b"SQLite format 3\0"

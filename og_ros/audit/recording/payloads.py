@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from og_ros.attest import DataReference, Disclosure, digest
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import covered_size
-from og_ros.audit.bag import Bag
+from og_ros.audit.recording.bag import Bag
 from og_ros.audit.records import Inference, Record
 from og_ros.errors import AttestationError
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from og_ros.attest import Statement
-from og_ros.audit.confidence import LEVEL, bad_at_most
 from og_ros.audit.findings import Finding
-from og_ros.audit.reexecuted import Outcome, Reexecution
+from og_ros.audit.reexecution.confidence import LEVEL, bad_at_most
+from og_ros.audit.reexecution.reexecuted import Outcome, Reexecution
 
 # So many different reasons of a stage are kept apart; the rest are counted together.
 _KEPT_REASONS: Final = 20

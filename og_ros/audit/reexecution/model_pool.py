@@ -9,9 +9,9 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 from og_ros.attest import Statement
-from og_ros.audit.model_process import ModelProcess
-from og_ros.audit.payloads import Key
-from og_ros.audit.reexecuted import Reexecution
+from og_ros.audit.recording.payloads import Key
+from og_ros.audit.reexecution.model_process import ModelProcess
+from og_ros.audit.reexecution.reexecuted import Reexecution
 
 T = TypeVar("T")
 

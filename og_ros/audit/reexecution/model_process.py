@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from og_ros.attest import Statement
-from og_ros.audit.comparison import Tolerance
-from og_ros.audit.payloads import Key
-from og_ros.audit.reexecuted import Reexecution, unavailable
+from og_ros.audit.recording.payloads import Key
+from og_ros.audit.reexecution.comparison import Tolerance
+from og_ros.audit.reexecution.reexecuted import Reexecution, unavailable
 from og_ros.errors import ConfigError
 from og_ros.stages.pipeline import StageConfig
 
@@ -32,12 +32,12 @@ _SIZE: Final = 8
 # The child finds this very og_ros, and nothing in the directory that the audit was started in.
 _CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from og_ros.audit.model_process import main; sys.exit(main())"
+    "from og_ros.audit.reexecution.model_process import main; sys.exit(main())"
 )
 
 
 class ModelProcess:
-    """A Reexecutor (og_ros.audit.reexecutor, with the same arguments) in a child process; use it in a `with` block.
+    """A Reexecutor (with the same arguments) in a child process; use it in a `with` block.
 
     `timeout_s` bounds one inference, with the loading of its model. A model that ended or stalled the process three
     times is not tried again. The child has the rights of the user: this guards against accidents and crashes, and is
@@ -165,7 +165,7 @@ def main() -> int:
     requests = sys.stdin.buffer
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an adapter prints must not end up among the replies
-    from og_ros.audit.reexecutor import Reexecutor
+    from og_ros.audit.reexecution.reexecutor import Reexecutor
 
     stages, models, tolerance, definitions, timeout_s = _request(requests)
     reexecutor = Reexecutor(stages, models, tolerance, definitions)

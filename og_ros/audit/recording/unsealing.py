@@ -31,7 +31,7 @@ from og_ros.attest.sealed_wire import (
     read_sealed,
 )
 from og_ros.attest.sealing import open_sealed
-from og_ros.audit.bag import Bag, open_bag
+from og_ros.audit.recording.bag import Bag, open_bag
 from og_ros.audit.records import Record
 from og_ros.errors import AttestationError, BagError, SealError
 

@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from og_ros.audit import decompression
-from og_ros.audit.decompression import MAX_PIECE
-from og_ros.audit.mcap_names import McapNames, text
+from og_ros.audit.recording import decompression
+from og_ros.audit.recording.decompression import MAX_PIECE
+from og_ros.audit.recording.mcap_names import McapNames, text
+from og_ros.audit.recording.storage import MAX_TIME_NS, check_time, regular_size
+from og_ros.audit.recording.time_order import Span
 from og_ros.audit.records import Record
-from og_ros.audit.storage import MAX_TIME_NS, check_time, regular_size
-from og_ros.audit.time_order import Span
 from og_ros.errors import BagError
 
 MAGIC: Final = b"\x89MCAP0\r\n"

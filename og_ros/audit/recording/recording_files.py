@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from og_ros.audit import bag_files, bag_metadata
+from og_ros.audit.recording import bag_files, bag_metadata
 from og_ros.errors import BagError
 from og_ros.registry import strict_json
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from og_ros import __version__
 from og_ros.audit.families import family_of, severity_of
 from og_ros.audit.findings import KINDS, Severity
-from og_ros.audit.plain_text import visible
+from og_ros.audit.reports.plain_text import visible
 from og_ros.registry import strict_json
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from og_ros.audit.families import OTHER, family_of, violations
 from og_ros.audit.levels import AXES, reaches
-from og_ros.audit.plain_text import visible
-from og_ros.audit.predicates import PREDICATES
-from og_ros.audit.regulation import ALL, Clause, Condition, Profile, Strength
-from og_ros.audit.report_file import report_digest
+from og_ros.audit.reports.plain_text import visible
+from og_ros.audit.reports.predicates import PREDICATES
+from og_ros.audit.reports.regulation import ALL, Clause, Condition, Profile, Strength
+from og_ros.audit.reports.report_file import report_digest
 
 STANDING: Final = (
     "This maps evidence of one recording to clauses. It makes no legal claim: it does not say that anything complies "

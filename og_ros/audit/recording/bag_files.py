@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from og_ros.audit import bag_metadata, decompression
-from og_ros.audit.bag_metadata import Metadata
 from og_ros.audit.findings import Finding
-from og_ros.audit.mcap_file import McapFile
-from og_ros.audit.sqlite_file import SqliteFile
-from og_ros.audit.storage import StorageFile, regular_size
+from og_ros.audit.recording import bag_metadata, decompression
+from og_ros.audit.recording.bag_metadata import Metadata
+from og_ros.audit.recording.mcap_file import McapFile
+from og_ros.audit.recording.sqlite_file import SqliteFile
+from og_ros.audit.recording.storage import StorageFile, regular_size
 from og_ros.errors import BagError
 
 _FORMATS: Final[dict[str, tuple[str, Callable[[Path], StorageFile]]]] = {

@@ -18,14 +18,14 @@ from og_ros.attest import (
     digest,
     verify,
 )
-from og_ros.audit.bag import Bag
-from og_ros.audit.comparison import DEFAULT_TOLERANCE, Tolerance
 from og_ros.audit.findings import Finding
-from og_ros.audit.payloads import Key, fetch
+from og_ros.audit.recording.bag import Bag
+from og_ros.audit.recording.payloads import Key, fetch
 from og_ros.audit.records import Inference, Record
-from og_ros.audit.reexecuted import Outcome, Reexecution, unavailable
-from og_ros.audit.reexecution_tally import ReexecutionTally
-from og_ros.audit.sampling import Beacon, Identity, Sample, Selection, identity, selection
+from og_ros.audit.reexecution.comparison import DEFAULT_TOLERANCE, Tolerance
+from og_ros.audit.reexecution.reexecuted import Outcome, Reexecution, unavailable
+from og_ros.audit.reexecution.sampling import Beacon, Identity, Sample, Selection, identity, selection
+from og_ros.audit.reexecution.tally import ReexecutionTally
 from og_ros.errors import AttestationError, ConfigError, SignatureError
 from og_ros.registry import Registry
 
@@ -44,7 +44,7 @@ class ReexecutionPlan:
     """What an auditor asks to have run again; can be sent to other processes.
 
     Attributes:
-        sample, beacon: which inferences (og_ros.audit.sampling).
+        sample, beacon: which inferences (og_ros.audit.reexecution.sampling).
         pipeline: the pipeline file that the robot ran.
         models: files, and directories of *.onnx files, beside those that the pipeline file names.
         tolerance: applied where bit-exactness cannot be demanded.
@@ -119,8 +119,8 @@ def reexecute(
 
     Raises BagError where the recording cannot be read, ConfigError where the plan's files cannot.
     """
-    from og_ros.audit.model_pool import ModelPool
-    from og_ros.audit.model_process import ModelProcess
+    from og_ros.audit.reexecution.model_pool import ModelPool
+    from og_ros.audit.reexecution.model_process import ModelProcess
     from og_ros.stages.pipeline import load_pipeline
 
     tally = ReexecutionTally()

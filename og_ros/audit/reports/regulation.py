@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from og_ros.audit.families import FAMILIES, FAMILY_OF
-from og_ros.audit.predicates import PREDICATES
+from og_ros.audit.reports.predicates import PREDICATES
 from og_ros.errors import ConfigError
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import og_ros
-from og_ros.audit.bag import Bag
-from og_ros.audit.exhibit_sources import Exhibits, gather
-from og_ros.audit.exhibits import Budget, ChainRecord, Decision, ExhibitCollector
 from og_ros.audit.findings import KINDS, Finding
 from og_ros.audit.observer import Observer
-from og_ros.audit.page_source import PAGE, content_hash, fill, link
+from og_ros.audit.recording.bag import Bag
 from og_ros.audit.records import Inference
-from og_ros.audit.report import Report, Verdict
-from og_ros.audit.series import SeriesCollector
+from og_ros.audit.reports.exhibit_sources import Exhibits, gather
+from og_ros.audit.reports.exhibits import Budget, ChainRecord, Decision, ExhibitCollector
+from og_ros.audit.reports.page_source import PAGE, content_hash, fill, link
+from og_ros.audit.reports.report import Report, Verdict
+from og_ros.audit.reports.series import SeriesCollector
 from og_ros.errors import ReportError
 from og_ros.registry import Registry, strict_json
 from og_ros.registry.registry import fingerprint

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from og_ros import __version__
 from og_ros.audit.auditor import Auditor
-from og_ros.audit.bag import Bag
 from og_ros.audit.findings import Finding
 from og_ros.audit.policy import Policy
+from og_ros.audit.recording.bag import Bag
 from og_ros.registry import Registry
 
 if TYPE_CHECKING:
-    from og_ros.audit.assessment import Assessment
+    from og_ros.audit.reports.assessment import Assessment
 
 
 class Verdict(Enum):

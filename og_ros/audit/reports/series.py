@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from og_ros.audit.exhibits import chain_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES, levels_of
 from og_ros.audit.observer import Observer
 from og_ros.audit.records import Inference
+from og_ros.audit.reports.exhibits import chain_of
 
 BINS: Final = 240
 _BASE_WIDTH_NS: Final = 50_000_000

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from og_ros.audit.storage import StoredTopic, check_names
+from og_ros.audit.recording.storage import StoredTopic, check_names
 from og_ros.errors import BagError
 
 

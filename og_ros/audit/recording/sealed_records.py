@@ -39,7 +39,7 @@ class SealedMessage:
 
 
 class SealedRecords:
-    """Reads the sealed records of one recording; `ring` is what a recipient's key opens (og_ros.audit.unsealing).
+    """Reads the sealed records of one recording; `ring` is what a recipient's key opens (module unsealing).
 
     `count` is how many messages were read, of which `opened` with the key. `order` can be merged with that of another
     process that read another part.

@@ -11,9 +11,9 @@ from typing import Final
 from og_ros.attest import ATTESTATION_TYPE, DataReference, Disclosure, decode_attestation, digest
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import covered_size, is_computable
-from og_ros.audit.bag import Bag
-from og_ros.audit.exhibits import MAX_CHAIN, ChainRecord, Decision, ExhibitCollector
 from og_ros.audit.findings import Finding
+from og_ros.audit.recording.bag import Bag
+from og_ros.audit.reports.exhibits import MAX_CHAIN, ChainRecord, Decision, ExhibitCollector
 from og_ros.errors import AttestationError, LogError, RegistryError
 from og_ros.log import Ledger, leaf_hash
 from og_ros.registry import Registry, dsse, entry, files, openssf

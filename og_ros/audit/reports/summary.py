@@ -17,9 +17,9 @@ from og_ros.attest import keys
 from og_ros.attest.signer import Signer
 from og_ros.audit.families import violations
 from og_ros.audit.levels import AXES
-from og_ros.audit.predicates import policy_digest
-from og_ros.audit.recording_files import recording_digest
-from og_ros.audit.report_file import report_digest
+from og_ros.audit.recording.recording_files import recording_digest
+from og_ros.audit.reports.predicates import policy_digest
+from og_ros.audit.reports.report_file import report_digest
 from og_ros.errors import RegistryError, ReportError, SummaryRejected
 from og_ros.registry import KeyCertificate, Registry, Status, dsse, strict_json
 from og_ros.registry.openssf import IN_TOTO_TYPE, STATEMENT_TYPE

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from og_ros.attest import DataReference, Disclosure, Runtime, Statement, digest
-from og_ros.audit.comparison import DEFAULT_TOLERANCE, Tolerance, compare
-from og_ros.audit.payloads import Key
-from og_ros.audit.reexecuted import Outcome, Reexecution, unavailable
+from og_ros.audit.recording.payloads import Key
+from og_ros.audit.reexecution.comparison import DEFAULT_TOLERANCE, Tolerance, compare
+from og_ros.audit.reexecution.reexecuted import Outcome, Reexecution, unavailable
 from og_ros.errors import AttestationError, ModelError, OgError
 from og_ros.stages.adapters import Sample
 from og_ros.stages.inference import Inference, Result, output_stamp

@@ -3,7 +3,7 @@
 An audit of a million decisions cannot hand over a million chains. An observer of the audit chooses a bounded number:
 decisions with findings, the first and the last, the slowest, and an even sample over time. It copies their chains when
 they are judged, since a streaming audit forgets them. What the choice then lacks (message bytes, proofs, certificates)
-is fetched by `og_ros.audit.exhibit_sources`.
+is fetched by `og_ros.audit.reports.exhibit_sources`.
 """
 
 from __future__ import annotations

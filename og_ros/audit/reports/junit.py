@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from og_ros.audit.families import FAMILIES, OTHER, family_of, severity_of, why_not_checked
 from og_ros.audit.findings import KINDS, Severity
-from og_ros.audit.plain_text import visible
+from og_ros.audit.reports.plain_text import visible
 
 _CLASS: Final = "og_ros.audit"
 
