@@ -11,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 if HERE.parent.joinpath("og_ros").is_dir():
     sys.path.insert(0, str(HERE.parent))
 
-import og_ros
+import og_ros  # noqa: E402
 
 project = "og_ros"
 author = "og_ros maintainers"
