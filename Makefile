@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/og-ros demo
 
 test: setup launch-deps web-deps
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
 SECONDS := 60
