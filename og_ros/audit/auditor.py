@@ -207,6 +207,9 @@ class Auditor:
         self._expect(attestation.digest)
         for _ in self.sessions.add(Inference(attestation, "", statement.signed_at_ns, signed=True)):
             pass  # it was found and reported when the attestation was accepted
+        chain = self.sessions.find(statement)
+        assert chain is not None
+        chain.begin = None  # what was before it was asked for then
 
     def _expect(self, digest: bytes) -> None:
         self._ahead[digest] = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
-from scenario import Run, honest_run
+from scenario import Run, honest_run, honest_ticks
 
-from og_ros.attest import Attestation
+from og_ros.attest import Attestation, Session, decode_attestation
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.catchup import Answer, CatchUp, Pace, Request
 from og_ros.audit.examine import Examiner
@@ -202,3 +203,39 @@ def test_a_session_goes_on_from_the_log(tmp_path: object) -> None:
     (chain,) = world.chains.values()
     assert [(gap.first, gap.last) for gap in chain.gaps] == [(10, 11)]
     assert world.auditor.findings.violations == 0
+
+
+def test_the_begin_of_a_session_that_did_not_arrive_yet_accuses_nobody(tmp_path: Path) -> None:
+    """A stage restarts and is heard late: its first outputs wait for the journal. One without attestation does not."""
+    run = honest_run(5)
+    run.write_registry(tmp_path / "registry")
+    auditor = Auditor(
+        Registry.open(tmp_path / "registry"),
+        recorded=lambda topic: topic == "/wheel_command",
+        live=True,
+        catch_up=True,
+    )
+    for record in run.records:
+        if record.topic.startswith("/wheel_command"):
+            auditor.feed(record)
+    old = run.sessions["control"]
+    run.sessions["control"] = Session(
+        robot=old.robot, stage=old.stage, node=old.node, model=old.model, runtime=old.runtime,
+        signer=run.signers["control"],
+    )
+    now, unheard, bare = run.records[-1].received_ns + 10**9, [], []
+    for record in honest_ticks(run, 40, now, 1 << 40):
+        if record.topic == "/wheel_command/attestation" and len(unheard) < 3:
+            unheard.append(decode_attestation(record.payload))
+        elif record.topic.startswith("/wheel_command"):
+            auditor.feed(record)
+            if record.received_ns > now + 200_000_000 and not bare:
+                bare = [Record("/wheel_command", "", b"\0\1\0\0" + bytes(24), record.received_ns)]
+                auditor.feed(bare[0])
+    auditor.advance(now + 10**11)
+    assert auditor.findings.counts["output_not_attested"] == 1
+    assert auditor.joiner.tallies["/wheel_command"].missing == 3
+    for attestation in unheard:
+        assert auditor.recover(attestation, now, 0)
+    assert auditor.findings.violations == 1
+    assert auditor.joiner.tallies["/wheel_command"].missing == 0

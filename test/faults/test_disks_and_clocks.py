@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -193,3 +194,19 @@ def test_no_memory_for_the_log(peer: Peer, tmp_path: Path) -> None:
             until(lambda: rig.in_log() >= signed, "everything in the log")
             assert auditor.stop() == 0
     assert rig.logged()[: len(accepted)] == accepted
+
+
+def test_a_disk_that_holds_writes_up_slows_the_stage_down(peer: Peer, tmp_path: Path, faults: Path) -> None:
+    """Each write to the journal takes 50 ms, five times a period: outputs do not run ahead of their attestations."""
+    rig = Rig(tmp_path)
+    heard = peer.hear("/y", ARRAY, 1000)
+    faults.write_text("0 0 50")
+    with rig.stage() as stage, feeding(peer, 100) as feed:
+        until(lambda: len(heard) > 40, "outputs")
+        stage.wait_for("signatures lag behind outputs")
+        until(lambda: feed.sent > len(heard) + 50, "a stage that waits")
+        stage.signal(signal.SIGKILL)
+        stage.join()
+        unsigned = len(heard) - len(rig.signed())
+    # Those of half a second at 100 Hz, and the one that was made when the oldest was that old.
+    assert 2 <= unsigned <= 51, unsigned
