@@ -354,7 +354,7 @@ def run_gate(kind: type[GateNode], args: Sequence[str] | None = None) -> int:
             raise
         return node
 
-    return run_node(make, args)
+    return run_node(make, args, events=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -102,6 +102,7 @@ class GateWorker:
         self._clock, self._report, self._limits = clock, report, limits
         self._first: list[Verdict] = []
         self._last_verdict: Message | None = None
+        self._last_began_ns = 0
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
 
     def start(self) -> None:
@@ -280,6 +281,8 @@ class GateWorker:
 
     def _attest(self, read: Message, said: list[Message], began_ns: int, done_ns: int) -> None:
         if said:
+            # A session's starts never go back. A command that waited was decided upon after what was done meanwhile.
+            began_ns = self._last_began_ns = max(began_ns, self._last_began_ns)
             start_ns = max(0, self._clock.now().nanoseconds - (time.monotonic_ns() - began_ns))
             kind = AttestedClock.SIM if self._clock.ros_time_is_active else AttestedClock.SYSTEM
             duration_ns = max(0, done_ns - began_ns)

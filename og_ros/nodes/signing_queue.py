@@ -17,8 +17,8 @@ LAG_MS: Final = 500
 class SigningQueue(Generic[T]):
     """A queue between the thread that publishes outputs and the thread that signs them.
 
-    `put` returns once at most `capacity` wait beside the one that is being signed, and the oldest of them all has waited
-    for less than `lag_ns`. So whatever holds the signing up (a disk that takes no write, a machine without a free core)
+    `put` returns once at most `capacity` wait beside the one that is being signed, and the oldest of all has waited for
+    less than `lag_ns`. So whatever holds the signing up (a disk that takes no write, a machine without a free core)
     slows the stage down instead of leaving outputs without attestations behind it.
     """
 

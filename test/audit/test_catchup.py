@@ -220,7 +220,11 @@ def test_the_begin_of_a_session_that_did_not_arrive_yet_accuses_nobody(tmp_path:
             auditor.feed(record)
     old = run.sessions["control"]
     run.sessions["control"] = Session(
-        robot=old.robot, stage=old.stage, node=old.node, model=old.model, runtime=old.runtime,
+        robot=old.robot,
+        stage=old.stage,
+        node=old.node,
+        model=old.model,
+        runtime=old.runtime,
         signer=run.signers["control"],
     )
     now, unheard, bare = run.records[-1].received_ns + 10**9, [], []
