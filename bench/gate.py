@@ -75,7 +75,8 @@ def measure(directory: Path, seconds: float) -> dict[str, list[float]]:
         subprocess.Popen(_gate_command(directory), stderr=subprocess.DEVNULL, env=os.environ),
         subprocess.Popen([sys.executable, str(ROOT / "bench" / "plain_relay.py"), TYPES[COMMAND]], env=os.environ),
     ]
-    wanted = {COMMAND: 2, "/bench/relay": 2, **{f"{t}/attestation": 1 for t in STAGE_TOPICS}, **dict.fromkeys(SENSORS, 1)}
+    wanted = {COMMAND: 2, "/bench/relay": 2, **dict.fromkeys(SENSORS, 1)}
+    wanted |= {f"{topic}/attestation": 1 for topic in STAGE_TOPICS}
     try:
         deadline = time.perf_counter() + 60
         while not all(publishers[topic].get_subscription_count() >= count for topic, count in wanted.items()):

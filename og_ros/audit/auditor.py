@@ -211,6 +211,17 @@ class Auditor:
         assert chain is not None
         chain.begin = None  # what was before it was asked for then
 
+    def has_checked(self, attestation: Attestation) -> bool:
+        """Return whether an attestation is signed, and not another one than was heard under its sequence number.
+
+        The newest 8192 of a session are known by digest; of older ones any that the registered key signed counts.
+        """
+        chain = self.sessions.find(attestation.statement)
+        if chain is None or not chain.has(attestation.statement.sequence):
+            return False
+        known = chain.digests.get(attestation.statement.sequence)
+        return known in (None, attestation.digest) and self._is_signed(attestation)
+
     def _expect(self, digest: bytes) -> None:
         self._ahead[digest] = None
         if len(self._ahead) > _REMEMBERED:
@@ -337,7 +348,7 @@ class Auditor:
         self._report_all(self.judge.decision(inference, chain, latency_ns))
 
     def _is_signed(self, attestation: Attestation) -> bool:
-        """Return whether the registered key signed an attestation that came from the log."""
+        """Return whether the registered key signed an attestation that came from a log or a journal."""
         inference = Inference(attestation, "", attestation.statement.signed_at_ns)
         self._examiner.checked(inference)
         return inference.signed is True

@@ -243,3 +243,29 @@ def test_the_begin_of_a_session_that_did_not_arrive_yet_accuses_nobody(tmp_path:
         assert auditor.recover(attestation, now, 0)
     assert auditor.findings.violations == 1
     assert auditor.joiner.tallies["/wheel_command"].missing == 0
+
+
+def test_what_found_no_room_in_the_log_is_asked_for_once_the_log_works(tmp_path: Path) -> None:
+    world = World(tmp_path, set(range(10)))
+    (first,) = world.ask(0.0)
+    world.serve(first, 0.1, world.kept(newest=9))
+    for sequence in (4, 6):
+        world.catch_up.defer(world.signed[sequence].statement)
+    world.catch_up.log_works = False
+    assert world.ask(2.0) == []
+    world.catch_up.log_works = True
+    world.ask(2.1)
+    (request,) = world.ask(3.0)
+    assert (request.session, request.first, request.last) == (world.session, 4, 6)
+    assert world.auditor.has_checked(world.signed[4])
+    assert not world.auditor.has_checked(world.signed[12])  # never heard
+    assert not world.auditor.has_checked(dataclasses.replace(world.signed[4], signature=bytes(64)))
+    answer = Answer((world.kept(newest=9),), 1000, world.session, (world.signed[4], world.signed[5]), True)
+    given = {a.statement.sequence: a is world.signed[4] for a in world.catch_up.answered(request, answer, 3.1)}
+    world.catch_up.judged(request, answer, given, 3.1, world.chains)
+    found = world.catch_up.findings()
+    assert [(f.kind, f.sequence) for f in found] == [("attestation_recovered", 4), ("attestation_withheld", 6)]
+    assert "found no room while the log could not be written" in found[0].message
+    assert world.ask(5.0) == []
+    world.catch_up.defer(world.signed[9].statement)
+    assert [f.sequence for f in world.catch_up.finish(world.chains)] == [9]

@@ -71,19 +71,24 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @ROOT_ONLY
 def test_full_disk_under_log_and_journal(peer: Peer, tmp_path: Path) -> None:
+    """What waits for the log in memory is bounded: the rest comes from the journal, which waits in memory too."""
     with small_disk(tmp_path / "disk") as disk:
         rig = Rig(tmp_path, journal=disk / "journal", ledger=disk / "ledger")
         findings = Findings(peer)
-        with rig.auditor() as auditor, rig.stage() as stage, feeding(peer, 60) as feed:
+        with rig.auditor(log_backlog_mb=0.01) as auditor, rig.stage() as stage, feeding(peer, 60) as feed:
             until(lambda: len(rig.in_log()) > 20, "the log")
             filler = fill(disk)
             stage.wait_for("attestations wait in memory")
             auditor.wait_for("attestations wait for the log")
+            auditor.wait_for("there is no room for more")
             before = feed.sent
             until(lambda: feed.sent > before + 60, "work on a full disk")
             accepted = rig.in_log()
             filler.unlink()
+            auditor.wait_for("the log is written again")
             until(lambda: len(rig.in_log()) > len(accepted) + 60, "the log goes on")
+            told = "found no room while the log could not be written; recovered from its journal"
+            until(lambda: any(told in finding.message for finding in findings.found), "what had found no room")
             feed.stopped = True
             time.sleep(1.5)
             assert stage.stop() == 0
