@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.audit.gate_decisions import GATE_STAGE
 from og_ros.errors import AttestationError, ConfigError, OgError
 from og_ros.gate import estop
 from og_ros.gate.gatekeeper import Gatekeeper
@@ -28,7 +29,7 @@ from og_ros.nodes.faults import Faults
 from og_ros.nodes.gate_inbox import Inbox, Kind
 from og_ros.nodes.gate_messages import Figures, diagnostics
 from og_ros.nodes.gate_parameters import GateParameters
-from og_ros.nodes.gate_setup import STAGE, GateWork, read_limits, set_up
+from og_ros.nodes.gate_setup import GateWork, read_limits, set_up
 from og_ros.nodes.gate_worker import GateWorker
 from og_ros.nodes.process import run_node
 from og_ros.nodes.stop_sender import stop_qos
@@ -153,7 +154,7 @@ class GateNode(LifecycleNode):
             require_certified(
                 work.registry,
                 robot=session.robot,
-                stage=STAGE,
+                stage=GATE_STAGE,
                 model=session.model,
                 runtime=session.runtime,
                 key_id=work.signer.key_id,
