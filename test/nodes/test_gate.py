@@ -145,7 +145,7 @@ def test_monitor_passes_everything_and_tells(peer: Peer, robot: Robot) -> None:
 
 
 def test_hand_over_leaves_the_output_to_another(peer: Peer, robot: Robot) -> None:
-    """Latched, the gate says nothing on its output: the neutral message goes to the topic that a multiplexer prefers."""
+    """Latched, the gate says nothing on its output: the neutral message goes where a multiplexer takes it from."""
     ears = Ears(peer)
     other = peer.hear("/wheels/stop", ARRAY, 1000)
     parameters = robot.parameters(safe_behaviour="hand_over", hand_over="/wheels/stop", stall=0.0)
