@@ -55,6 +55,7 @@ _DESCRIPTIONS: Final = {
     "require_certified": "refuse to activate with a model or key that the registry does not certify",
     "attestation_topic": "topic of the attestations; default: <first output>/attestation",
     "queue": "inferences that may wait for their signature before the stage waits",
+    "signing_lag_ms": "the stage waits while an output has been without its signature for so long, ms",
     "disclosure_key": "file of the robot's disclosure secret (32 bytes, mode 0600), for what is committed",
     "disclosure_directory": "where sealed side files go, with what was committed to",
     "disclosure_recipients": "PEM files of the public keys (P-256) of those who can open the side files",
@@ -253,7 +254,13 @@ class Stage(LifecycleNode):
             inference=inference,
             signer=signer,
             attestations=AttestationPublisher(
-                session, publisher.publish, self.faults.report, config.queue, disclosure.rules, journal
+                session,
+                publisher.publish,
+                self.faults.report,
+                config.queue,
+                disclosure.rules,
+                journal,
+                config.signing_lag_ms,
             ),
             disclosure=disclosure,
             journal=journal,

@@ -128,6 +128,7 @@ class StageConfig:
         require_certified: refuse to start with a model or key that the registry does not certify.
         attestation_topic: none: `<topic of the first output, by name>/attestation`.
         queue: inferences that may wait for their signature; then the stage waits.
+        signing_lag_ms: the stage also waits while an output has been without its signature for so long.
         disclosure_key: file of the robot's disclosure secret (32 bytes), which committed inputs and outputs need.
         disclosure_directory: where sealed side files go, with what was committed to; none: nothing can be revealed.
         disclosure_recipients: PEM files of the public keys (P-256) of those who can open the side files.
@@ -149,6 +150,7 @@ class StageConfig:
     require_certified: bool = True
     attestation_topic: str = ""
     queue: int = 256
+    signing_lag_ms: int = 500
     disclosure_key: Path | None = None
     disclosure_directory: Path | None = None
     disclosure_recipients: tuple[Path, ...] = ()
@@ -172,6 +174,8 @@ class StageConfig:
             object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
         if not 1 <= self.queue <= 1_000_000:
             raise ConfigError(f"queue is {self.queue}; it must be from 1 to 1000000")
+        if not 1 <= self.signing_lag_ms <= 60_000:
+            raise ConfigError(f"signing_lag_ms is {self.signing_lag_ms}; it must be from 1 to 60000")
         if not 1 <= self.journal_limit_mb <= 1_000_000:
             raise ConfigError(f"journal_limit_mb is {self.journal_limit_mb}; it must be from 1 to 1000000")
         if not 0 < self.journal_days <= 36_500:
