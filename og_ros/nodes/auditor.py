@@ -120,8 +120,8 @@ class AuditorNode(Node):
         discover = self._text("discover")
         if discover not in ("namespace", "all", "none"):
             raise ConfigError(f"parameter discover is {discover!r}; it must be namespace, all or none")
-        here = self.get_namespace().rstrip("/") + "/"
-        self._within: str | tuple[()] = {"namespace": here, "all": "/", "none": ()}[discover]
+        self._discovers = discover != "none"
+        self._within = "/" if discover == "all" else self.get_namespace().rstrip("/") + "/"
         registry = self._path("registry")
         policy_file = self._path("policy")
         self._policy = load_policy(policy_file) if policy_file else Policy()
@@ -208,18 +208,14 @@ class AuditorNode(Node):
     # Callbacks of the executor: hash, queue, nothing else.
 
     def _discover(self) -> None:
-        if self._catching_up is not None:
-            self._catching_up.discover()
         for topic, types in self.get_topic_names_and_types():
-            if ATTESTATION_TYPE in types and topic.startswith(self._within):
+            if self._discovers and ATTESTATION_TYPE in types and topic.startswith(self._within):
                 self._listen(topic)
         with self._lock:
-            named = {
-                reference.topic
-                for stage in self._stages.values()
-                for side in (stage.newest.attestation.statement.inputs, stage.newest.attestation.statement.outputs)
-                for reference in side
-            }
+            newest = [stage.newest.attestation.statement for stage in self._stages.values()]
+        if self._catching_up is not None:
+            self._catching_up.discover(self._within, {statement.node for statement in newest})
+        named = {reference.topic for s in newest for side in (s.inputs, s.outputs) for reference in side}
         named.update(self._topics("topics"))
         for topic in named - self._data.keys():
             self._watch(topic)
@@ -420,7 +416,7 @@ class AuditorNode(Node):
         elapsed, self._last_status = max(now - self._last_status, 1e-3), now
         status = self._status(elapsed)
         self._statuses.publish(status)
-        self._diagnostics.publish(_diagnostics(status, self._log_failed))
+        self._diagnostics.publish(_diagnostics(status, self._log_failed, self.get_namespace().strip("/")))
 
     def _status(self, elapsed: float) -> ChainStatus:
         auditor = self._auditor
@@ -480,7 +476,7 @@ def _stage_status(name: str, stage: _Stage, elapsed: float) -> StageStatus:
     return status
 
 
-def _diagnostics(status: ChainStatus, log_failed: str) -> DiagnosticArray:
+def _diagnostics(status: ChainStatus, log_failed: str, namespace: str) -> DiagnosticArray:
     level, text = {
         ChainStatus.NO_DATA: (DiagnosticStatus.STALE, "no attestation has arrived yet"),
         ChainStatus.HOLDS: (DiagnosticStatus.OK, "the decision chain holds"),
@@ -502,7 +498,7 @@ def _diagnostics(status: ChainStatus, log_failed: str) -> DiagnosticArray:
     }
     entry = DiagnosticStatus(
         level=level,
-        name="og_ros: decision chain",
+        name=f"{namespace}/og_ros: decision chain".lstrip("/"),  # robots share /diagnostics, which goes by this name
         message=text,
         hardware_id=status.robot,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
