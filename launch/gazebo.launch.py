@@ -28,7 +28,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "directory",
         default_value="gazebo_out",
-        description="where world, keys, registry, ledger, policy and bag go; what an earlier run left there is replaced",
+        description="where world, keys, registry, ledger, policy and bag go; what an earlier run left is replaced",
     ),
     DeclareLaunchArgument("seed", default_value="1", description="which track, floor and boxes: an integer from 0"),
     DeclareLaunchArgument(
