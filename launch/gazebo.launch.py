@@ -65,11 +65,8 @@ def _start(context: LaunchContext) -> list[Action]:
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
     if not given["seed"].isdecimal():
         raise ConfigError(f"seed is {given['seed']!r}; it must be an integer from 0")
-    try:
-        simulator = Path(get_package_share_directory("ros_gz_sim"), "launch", "gz_sim.launch.py")
-        get_package_share_directory("ros_gz_bridge")
-    except PackageNotFoundError as error:
-        raise ConfigError(f"{error.args[0]} is not installed: apt install ros-jazzy-ros-gz") from error
+    simulator = _share("ros_gz_sim") / "launch" / "gz_sim.launch.py"
+    _share("ros_gz_bridge")
     if not Path(given["bridge"]).is_file():
         raise ConfigError(f"bridge: there is no file {given['bridge']}")
     namespace = given["namespace"].strip("/")
@@ -114,3 +111,10 @@ def _start(context: LaunchContext) -> list[Action]:
             }.items(),
         ),
     ]
+
+
+def _share(package: str) -> Path:
+    try:
+        return Path(get_package_share_directory(package))
+    except PackageNotFoundError as error:
+        raise ConfigError(f"{package} is not installed: apt install ros-jazzy-ros-gz") from error

@@ -27,10 +27,8 @@ def test_two_robots_do_not_hear_each_other(run_launch: Callable[..., Any], graph
 
     for robot in ROBOTS:
         prepare(tmp_path / robot, robot=robot, namespace=robot)
-    lines = "".join(
-        f"  {robot}: {{pipeline: {robot}/pipeline.yaml, record: true, use_sim_time: true, clock: clock, required: true}}\n"
-        for robot in ROBOTS
-    )
+    more = "record: true, use_sim_time: true, clock: clock, required: true"
+    lines = "".join(f"  {robot}: {{pipeline: {robot}/pipeline.yaml, {more}}}\n" for robot in ROBOTS)
     (tmp_path / "fleet.yaml").write_text(f"robots:\n{lines}")
     status: dict[str, ChainStatus] = {}
     first: list[bytes] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -16,7 +17,14 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 
 @pytest.mark.parametrize(
     ("file", "required"),
-    [("bringup.launch.py", {"pipeline"}), ("demo.launch.py", set()), ("gate.launch.py", {"pipeline"})],
+    [
+        ("audit_replay.launch.py", {"bag", "pipeline"}),
+        ("bringup.launch.py", {"pipeline"}),
+        ("demo.launch.py", set()),
+        ("fleet.launch.py", {"fleet"}),
+        ("gate.launch.py", {"pipeline"}),
+        ("gazebo.launch.py", set()),
+    ],
     ids=lambda value: str(value),
 )
 def test_every_argument_is_declared_and_described(environment: dict[str, str], file: str, required: set[str]) -> None:
@@ -33,7 +41,8 @@ def test_every_argument_is_declared_and_described(environment: dict[str, str], f
 
 def test_all_launch_files_are_tested_here() -> None:
     files = sorted(path.name for path in LAUNCH.glob("*.launch.*"))
-    assert files == ["bringup.launch.py", "demo.launch.py", "gate.launch.py"]
+    names = ("audit_replay", "bringup", "demo", "fleet", "gate", "gazebo")
+    assert files == [f"{name}.launch.py" for name in names]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +65,25 @@ def test_a_wrong_pipeline_file_is_one_clear_line(
     assert "Traceback" not in launched.output
     (line,) = launched.errors
     assert words.format(path=path) in line
+
+
+def test_a_missing_parameter_file_is_one_clear_line(run_launch: Callable[..., object], tmp_path: Path) -> None:
+    source = (LAUNCH.parent / "config" / "demo.yaml").read_text()
+    (tmp_path / "pipeline.yaml").write_text(source)
+    launched = run_launch("bringup.launch.py", f"pipeline:={tmp_path}/pipeline.yaml", "parameters:=none.yaml")
+    assert launched.ends(20) == 1
+    (line,) = launched.errors
+    assert "parameters: there is no file none.yaml" in line
+
+
+def test_without_gazebo_its_launch_file_says_what_to_install(run_launch: Callable[..., object], tmp_path: Path) -> None:
+    if importlib.util.find_spec("ros_gz_sim") is not None:
+        pytest.skip("Gazebo is installed here")
+    launched = run_launch("gazebo.launch.py", f"directory:={tmp_path}/out")
+    assert launched.ends(20) == 1
+    (line,) = launched.errors
+    assert "ros_gz_sim is not installed: apt install ros-jazzy-ros-gz" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_pipeline_is_asked_for(run_launch: Callable[..., object]) -> None:
