@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,6 +44,20 @@ def test_all_launch_files_are_tested_here() -> None:
     files = sorted(path.name for path in LAUNCH.glob("*.launch.*"))
     names = ("audit_replay", "bringup", "demo", "fleet", "gate", "gazebo")
     assert files == [f"{name}.launch.py" for name in names]
+
+
+def test_the_pages_use_arguments_that_there_are(environment: dict[str, str]) -> None:
+    """Commands of ROS launch cannot run in these pages' own test, since `ros2 launch` is not here."""
+    used: dict[str, set[str]] = {}
+    for page in (LAUNCH.parent / "README.md", *(LAUNCH.parent / "docs").rglob("*.md"), *LAUNCH.glob("*.py")):
+        text = page.read_text().replace("\\\n", " ")
+        for file, rest in re.findall(r"ros2 launch og_ros (\S+\.launch\.py)([^`\n#]*)", text):
+            used.setdefault(file, set()).update(re.findall(r"(\w+):=", rest))
+    assert {"bringup.launch.py", "fleet.launch.py", "audit_replay.launch.py", "gazebo.launch.py"} <= used.keys()
+    for file, names in used.items():
+        command = [sys.executable, RUNNER, LAUNCH / file, "--show-args"]
+        shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+        assert names <= json.loads(shown).keys(), file
 
 
 @pytest.mark.parametrize(
