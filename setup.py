@@ -29,6 +29,8 @@ EXECUTABLES = {  # in lib/og_ros, where `ros2 run` and launch files look; og-ros
     "auditor": "og_ros.nodes.auditor",
     "gate": "og_ros.nodes.gate",
     "recorder": "og_ros.nodes.recorder",
+    "replayer": "og_ros.nodes.replayer",
+    "wheel_driver": "og_ros.nodes.wheel_driver",
     "world": "og_ros.nodes.world",
     "og-ros": "og_ros.cli.main",
 }
@@ -39,7 +41,12 @@ prefix=$(dirname -- "$0")/../..
 for python in "$prefix/bin/python3" "{python}" python3; do
   command -v "$python" >/dev/null 2>&1 && break
 done
-exec "$python" -c 'import sys; from {module} import main; sys.argv[0] = "{name}"; sys.exit(main())' "$@"
+# Ctrl-C before it runs finds nothing to lose, and shall not look like a crash; nodes have handlers of their own.
+exec "$python" -c 'import os, signal, sys
+signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+from {module} import main
+sys.argv[0] = "{name}"{restore}
+sys.exit(main())' "$@"
 """
 
 
@@ -97,7 +104,9 @@ class BuildMessages(Command):
         folder.mkdir(parents=True, exist_ok=True)
         for name, module in EXECUTABLES.items():
             path = folder / name
-            path.write_text(SCRIPT.format(name=name, module=module, python=sys.executable))
+            # The command line takes Ctrl-C as Python does.
+            restore = "" if ".nodes." in module else "\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+            path.write_text(SCRIPT.format(name=name, module=module, python=sys.executable, restore=restore))
             path.chmod(0o755)
         return [os.path.relpath(folder / name) for name in EXECUTABLES]
 
