@@ -40,6 +40,9 @@ KINDS: Final[dict[str, Kind]] = {
     "unregistered_key": Kind(_V, "The signing key is not in the registry."),
     "key_wrong_robot": Kind(_V, "The key is registered for another robot."),
     "key_wrong_stage": Kind(_V, "The key is registered for another stage or another role."),
+    "source_not_certified": Kind(
+        _V, "A record says that data began with it, and its key is not certified as a source of the topic."
+    ),
     "key_not_yet_valid": Kind(_V, "The key was used before its validity began."),
     "key_expired": Kind(_V, "The key was used after its validity ended."),
     "key_revoked": Kind(_V, "The key was used after it was revoked."),

@@ -206,9 +206,9 @@ def _refused(attestation: Attestation, registry: Registry | None) -> Reexecution
 def _identities(bag: Bag, unrecorded: Iterable[Attestation]) -> Iterator[Identity]:
     for record in bag.records(_attestation_topics(bag)):
         attestation = _decode(record)
-        if attestation is not None:
+        if attestation is not None and not attestation.statement.is_source:
             yield identity(attestation.statement)
-    yield from (identity(attestation.statement) for attestation in unrecorded)
+    yield from (identity(a.statement) for a in unrecorded if not a.statement.is_source)
 
 
 def _batches(
@@ -231,6 +231,8 @@ def _batches(
         if short in seen:
             return  # played again, or read a second time where the last batch ended
         seen.add(short)
+        if attestation.statement.is_source:
+            return  # it ran nothing
         tally.count(attestation.statement)
         if chosen.takes(attestation.statement):
             batch.append(Inference(attestation, topic, received_ns))
