@@ -70,6 +70,7 @@ KINDS: Final[dict[str, Kind]] = {
     # Data
     "output_altered": Kind(_V, "A message on an attested topic differs from the one that its stage attested."),
     "output_not_attested": Kind(_V, "A message on an attested topic has no attestation, and no sequence is missing."),
+    "source_began_late": Kind(_I, "Sensor messages came before their source signed any; they are not signed."),
     "output_replayed": Kind(_V, "A message was published again after it had been attested once."),
     "output_not_recorded": Kind(_W, "An attested output is not in the recording: dropped, or never published."),
     "input_altered": Kind(_V, "A stage read other bytes than were recorded for the message with the same stamp."),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from attest_examples import COMMAND, IMAGE, statement_of
 from attest_strategies import statements
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from og_ros.attest import Disclosure, Statement

@@ -100,7 +100,8 @@ def test_a_key_that_is_not_certified_for_the_topic_does_not_count(
     )
     assert report["verdict"] == "violated"
     assert report["finding_counts"][kind] == TICKS
-    assert set(report["finding_counts"]) <= {kind, "decision_unlinked", "overclaimed"}
+    assert set(report["finding_counts"]) <= {kind, "overclaimed"}
+    assert report["linked"] == TICKS  # a record that proves nothing takes nothing away either
     assert "signed_at_source" not in report["levels"]["data_provenance"]["counts"]
 
 
@@ -118,6 +119,20 @@ def test_a_source_whose_messages_were_not_recorded_links_nothing(tmp_path: Path)
     report = audited(run, tmp_path, signers)
     assert report["linked"] == 0
     assert report["levels"]["data_provenance"]["stages"]["camera"] == "unlinked"
+
+
+def test_messages_before_the_source_began_are_worth_what_they_were(tmp_path: Path) -> None:
+    signers = source_keys()
+    run = honest_run(TICKS)
+    late = run.records[9 * 15].received_ns
+    run.records = [
+        *(r for r in run.records if r.received_ns < late),
+        *sign_sensors((r for r in run.records if r.received_ns >= late), signers),
+    ]
+    report = audited(run, tmp_path, signers)
+    assert (report["verdict"], report["linked"]) == ("holds", TICKS)
+    assert report["finding_counts"] == {"source_began_late": 3}
+    assert report["levels"]["data_provenance"]["decisions"]["counts"] == {"linked": 15, "signed_at_source": 25}
 
 
 def test_a_sources_key_runs_no_model(tmp_path: Path) -> None:
