@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from og_ros.attest import Clock, DataReference, Disclosure, Session, digest
+from og_ros.attest import Clock, DataReference, Disclosure, Mode, Session, digest
 from og_ros.attest.commitment import conceal, salt_of
 from og_ros.attest.digest import covered_size
 from og_ros.attest.side_file import SideRecord
@@ -102,17 +102,19 @@ class AttestationPublisher:
         capacity: int,
         disclosing: Disclosing | None = None,
         journal: Journal | None = None,
+        mode: Mode = Mode.SIGNED,
     ) -> None:
         """`publish` gets serialised attestations; `report` gets a kind of failure and the error. Both on the thread.
 
         Without `disclosing` no message can be committed to. Each attestation is in `journal` before it is published.
+        `mode` is what the records say of themselves: SIGNED by who did it, or OBSERVED by who looked on.
         """
         self.session = session
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self.published = 0
         self._publish, self._report = publish, report
         self._disclosing = disclosing
-        self._journal = journal
+        self._journal, self._mode = journal, mode
         self._queue: queue.Queue[Inference | None] = queue.Queue(maxsize=capacity)
         self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
         self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
@@ -180,6 +182,8 @@ class AttestationPublisher:
             clock=inference.clock,
             start_monotonic_ns=inference.start_monotonic_ns,
             duration_ns=inference.duration_ns,
+            mode_requested=self._mode,
+            mode_used=self._mode,
         )
         if self._journal is not None:
             self._journal.append(attestation.statement.sequence, attestation.cose)

@@ -139,9 +139,7 @@ class Uses:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._valid: dict[
-            tuple[bytes, str, str, ModelReference, bytes, Mode, tuple[str, ...]], tuple[int, int]
-        ] = {}
+        self._valid: dict[tuple[bytes, str, str, ModelReference, bytes, Mode, tuple[str, ...]], tuple[int, int]] = {}
 
     def problems(self, statement: Statement) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
         """Return what speaks against the key, and what against the model, at the time that the statement gives."""
