@@ -343,7 +343,7 @@ class Joiner:
                 )
                 continue
             twin = self._memory.stamped(reference.topic, reference.stamp_ns)
-            if twin is not None and not self._has_own_place(twin):
+            if twin is not None and (not self._has_own_place(twin) or self._is_sources_own(twin, source)):
                 yield inference.finding(
                     "input_altered",
                     f"stage {inference.stage}: read other bytes on {reference.topic} than the recorded message with "
@@ -370,6 +370,13 @@ class Joiner:
         """Return whether a message is known to be one of its own, and so no altered other one of the same stamp."""
         read = self._memory.is_accounted((message.topic, message.digest))
         return message.attested or message.excused or read
+
+    def _is_sources_own(self, twin: Message, source: Inference | None) -> bool:
+        """Return whether a source signed a message, did not sign the other of its stamp, and misses no record."""
+        attested = self._attested.get(twin.topic)
+        if attested is None or not attested.sensor or not twin.attested or source is not None:
+            return False
+        return not self._excuse(twin.topic, lambda session: attested.place(session, twin.received_ns))
 
     def _hidden_outputs(self, inference: Inference) -> Iterator[Finding]:
         outputs = inference.attestation.statement.outputs
