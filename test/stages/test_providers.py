@@ -1,6 +1,6 @@
 """Execution providers: what was asked for runs, or the stage does not; what stands in is named, and recorded.
 
-Only the CPU and Azure's provider are in this onnxruntime. That CUDA, TensorRT or OpenVINO run a model is not shown here.
+Only the CPU and Azure's provider are in this onnxruntime. That CUDA, TensorRT or OpenVINO run is not shown.
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ def test_many_providers_fit_a_statement() -> None:
 def test_a_session_that_lost_its_provider_is_refused() -> None:
     """onnxruntime drops a provider that does not start, such as CUDA without a driver, and goes on without it."""
     cuda = Providers("cuda")
-    with pytest.raises(
-        ModelError, match="fell back from CUDAExecutionProvider to CPUExecutionProvider, which fallback"
-    ):
+    with pytest.raises(ModelError, match="fell back from CUDAExecutionProvider to CPUExecutionProvider"):
         cuda.check_used([CPU], ["CUDAExecutionProvider"], "m")
     with pytest.raises(ModelError, match="fell back"):
         Providers("cuda", {"device_id": "0"}).check_used([CPU], [("CUDAExecutionProvider", {"device_id": "0"})], "m")
