@@ -27,6 +27,8 @@ NAME = "og_ros"
 EXECUTABLES = {  # in lib/og_ros, where `ros2 run` and launch files look; og-ros itself goes to bin
     "stage": "og_ros.nodes.stage",
     "auditor": "og_ros.nodes.auditor",
+    "source": "og_ros.nodes.source",
+    "witness": "og_ros.nodes.witness",
     "gate": "og_ros.nodes.gate",
     "recorder": "og_ros.nodes.recorder",
     "replayer": "og_ros.nodes.replayer",

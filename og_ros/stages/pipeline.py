@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from og_ros.attest.statement import MAX_REFERENCES
 from og_ros.errors import ConfigError
-from og_ros.stages.model import Optimization
+from og_ros.stages.model import Optimization, SessionOptions
+from og_ros.stages.providers import Providers
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile
 
@@ -54,7 +55,16 @@ class QosConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model file, its name and version in the registry, and how onnxruntime runs it."""
+    """The model file, its name and version in the registry, and how onnxruntime runs it.
+
+    Attributes:
+        path, name, version: of the model; name and version as in the registry.
+        threads: of onnxruntime; with more than one, results may differ in their last bits.
+        optimization: of the graph.
+        provider: execution provider: cpu, cuda, tensorrt, openvino, or onnxruntime's own name of one.
+        provider_options: its options, as onnxruntime documents them, such as {device_id: 0}.
+        fallback: providers that may run what it does not, in order; none: the model runs on it alone, or not at all.
+    """
 
     path: Path
     name: str
@@ -62,9 +72,17 @@ class ModelConfig:
     threads: int = 1
     optimization: Optimization = "all"
     provider: str = "CPUExecutionProvider"
+    provider_options: Mapping[str, object] = field(default_factory=dict)
+    fallback: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_bounds("threads", self.threads)
+        self.session_options()
+
+    def session_options(self) -> SessionOptions:
+        """Return the options of the model's session; raises ConfigError for a provider or options that cannot be."""
+        chosen = Providers.of(self.provider, self.provider_options, self.fallback)
+        return SessionOptions(self.threads, self.optimization, chosen.name, chosen.options, chosen.fallback)
 
 
 @dataclass(frozen=True)

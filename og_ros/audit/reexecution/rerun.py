@@ -214,9 +214,14 @@ def _refused(attestation: Attestation, registry: Registry | None) -> Reexecution
 def _identities(bag: Bag, unrecorded: Iterable[Attestation]) -> Iterator[Identity]:
     for record in bag.records(_attestation_topics(bag)):
         attestation = _decode(record)
-        if attestation is not None and not is_gate_decision(attestation.statement):
+        if attestation is not None and _ran_a_model(attestation.statement):
             yield identity(attestation.statement)
-    yield from (identity(a.statement) for a in unrecorded if not is_gate_decision(a.statement))
+    yield from (identity(a.statement) for a in unrecorded if _ran_a_model(a.statement))
+
+
+def _ran_a_model(statement: Statement) -> bool:
+    """A source ran nothing, and a gate has rules of its own."""
+    return not statement.is_source and not is_gate_decision(statement)
 
 
 def _batches(
@@ -244,6 +249,8 @@ def _batches(
         if is_gate_decision(attestation.statement):
             decided(Inference(attestation, topic, received_ns))
             return
+        if attestation.statement.is_source:
+            return  # it ran nothing
         tally.count(attestation.statement)
         if chosen.takes(attestation.statement):
             batch.append(Inference(attestation, topic, received_ns))
