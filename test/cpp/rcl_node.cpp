@@ -1,6 +1,7 @@
 // A real ROS node in C++ on rcl: `publish KEY COUNT` attests outputs; `verify PUBLIC COUNT` checks another stage's.
 //
 // rclcpp is not on PyPI and rcl is, which is what rclcpp itself publishes and takes serialised messages with.
+#include <rcl/error_handling.h>
 #include <rcl/rcl.h>
 
 #include <chrono>

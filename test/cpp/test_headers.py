@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpp_build import ROOT, SANITIZERS, build
+from cpp_build import INCLUDE, ROOT, SANITIZERS, build, check_syntax
 
 from og_ros.attest import cose, decode_attestation, digest, keys, verify
 from og_ros.attest.signer import P256_ORDER
@@ -261,10 +261,10 @@ def test_keys_are_read_as_python_reads_them(driver: Driver, tmp_path: Path) -> N
         "other curve": ec.generate_private_key(ec.SECP384R1()).public_key(),
         "rsa": rsa.generate_private_key(65537, 2048).public_key(),
     }
-    pems = {name: key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() for name, key in bad.items()}
-    pems["small order"] = (
-        f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(small).decode()}\n-----END PUBLIC KEY-----\n"
-    )
+    pems = {
+        name: key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode() for name, key in bad.items()
+    }
+    pems["small order"] = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(small).decode()}\n-----END PUBLIC KEY-----\n"
     pems |= {"empty": "", "text": "not a key\n", "private": ATTESTATIONS["keys"]["ES256"]["private_key"]}
     for name, text in pems.items():
         verdict, words = driver.ask("key", text)
@@ -300,3 +300,19 @@ def test_no_input_breaks_a_parser(tmp_path: Path) -> None:
     done = subprocess.run([program, "5", *map(str, files)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert int(done.stdout.split()[0]) > 1000
+
+
+def test_the_rclcpp_class_fits_the_declarations_that_it_uses() -> None:
+    """Only that: rclcpp is not on PyPI, so the class is never run here."""
+    declarations = f"-I{HERE / 'rclcpp_declarations'}"
+    assert check_syntax(HERE / "rclcpp_node.cpp", [declarations]) == ""
+
+
+def test_each_header_stands_alone(tmp_path: Path) -> None:
+    """Whichever is included first, it includes what it needs."""
+    every = [path for path in sorted(INCLUDE.rglob("*.hpp")) if path.name != "rclcpp.hpp"]
+    assert len(every) > 10
+    for number, header in enumerate(every[::4]):  # a sample, whose turn changes with the files: each takes a second
+        source = tmp_path / f"{number}.cpp"
+        source.write_text(f'#include "{header.relative_to(INCLUDE)}"\n#include "{header.relative_to(INCLUDE)}"\n')
+        assert check_syntax(source, []) == "", header

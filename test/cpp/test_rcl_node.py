@@ -51,7 +51,21 @@ def program() -> Path:
     includes = [f"-isystem{folder}" for folder in sorted((prefix / "include").iterdir()) if folder.is_dir()]
     libraries = (f"-L{prefix}/lib", *(f"-l{name}" for name in LIBRARIES), f"-Wl,-rpath,{prefix}/lib",
                  "-Wl,--allow-shlib-undefined", "-lcrypto", "-pthread")  # fmt: skip
-    return build(HERE / "rcl_node.cpp", ["-O1", *includes], libraries)
+    return build(HERE / "rcl_node.cpp", ["-O1", "-fPIC", "-shared", *includes], libraries)
+
+
+def library_path() -> str:
+    """Where the wheels have their libraries: their own, and those that they bring along."""
+    packages = Path(rclpy.__file__).parents[1]
+    return ":".join(map(str, [Path(sys.prefix, "lib"), *sorted(packages.glob("*.libs"))]))
+
+
+# The wheels' librmw_dds_common needs the symbols of a Python, so a bare one holds the node; no Python code runs in it.
+RUN = """
+import ctypes, sys
+words = [word.encode() for word in sys.argv[1:]]
+sys.exit(ctypes.CDLL(sys.argv[1]).main(len(words), (ctypes.c_char_p * len(words))(*words)))
+"""
 
 
 class Peer:
@@ -70,11 +84,15 @@ class Peer:
             **os.environ,
             "ROS_DOMAIN_ID": str(self.domain),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "LD_LIBRARY_PATH": f"{sys.prefix}/lib",
+            "LD_LIBRARY_PATH": library_path(),
             "AMENT_PREFIX_PATH": sys.prefix,
         }
         return subprocess.Popen(
-            arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [sys.executable, "-S", "-c", RUN, *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
 
     def spin_until(self, condition: Any, what: str) -> None:
@@ -127,7 +145,12 @@ def test_what_python_attests_verifies_in_a_cpp_node(program: Path, peer: Peer, t
     process = peer.start(str(program), "verify", str(tmp_path / "key.pub"), str(COUNT))
     peer.spin_until(lambda: publisher.get_subscription_count() > 0 or process.poll() is not None, "C++ listener")
     session = Session(
-        robot="r", stage="s", node="/n", model=ModelReference("m", "", bytes(32)), runtime=Runtime("", ""), signer=signer
+        robot="r",
+        stage="s",
+        node="/n",
+        model=ModelReference("m", "", bytes(32)),
+        runtime=Runtime("", ""),
+        signer=signer,
     )
     message = DataReference("/t", "std_msgs/msg/String", hashlib.sha256(b"x").digest(), 8)
     made = []

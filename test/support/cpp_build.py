@@ -24,7 +24,9 @@ def compiler() -> str:
     if found is None:
         pytest.skip("no C++ compiler")
     probe = "#include <openssl/opensslv.h>\n#if OPENSSL_VERSION_MAJOR < 3\n#error OpenSSL 3 is needed\n#endif\n"
-    done = subprocess.run([found, "-fsyntax-only", "-xc++", "-"], input=probe, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        [found, "-fsyntax-only", "-xc++", "-"], input=probe, text=True, capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("no headers of OpenSSL 3: run tools/fetch_cpp_tools.py, or apt-get install libssl-dev")
     return found
@@ -47,3 +49,9 @@ def build(source: Path, options: Sequence[str], libraries: Sequence[str] = ("-lc
                 old.unlink(missing_ok=True)
         partial.rename(program)
     return program
+
+
+def check_syntax(source: Path, options: Sequence[str]) -> str:
+    """Compile a file without making a program; returns what the compiler says, which is nothing where it holds."""
+    command = [compiler(), "-std=c++17", *WARNINGS, *options, f"-I{INCLUDE}", "-fsyntax-only", str(source)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
