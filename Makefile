@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
-  $(wildcard config launch msg srv cmake/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
+  $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
 .PHONY: setup demo test lint bench launch-deps sdf-deps web-deps clean
 
