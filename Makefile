@@ -49,7 +49,7 @@ launch-deps: setup
 sdf-deps: setup
 	-@$(BIN)/python tools/fetch_drake.py .cache/drake
 
-# Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
+# Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 
