@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,22 +39,21 @@ def converse(folder: Path, peers: dict[str, Peer], messages: Sequence[tuple[str,
     (folder / "messages.json").write_text(json.dumps(plan))
     with claimed_domain() as domain:
         local = {"ROS_DOMAIN_ID": str(domain), "ROS_LOG_DIR": str(folder)}
-        processes = {
-            name: subprocess.Popen(
-                [python, str(PEER), name, str(folder)], env=env | local, stderr=subprocess.STDOUT, stdout=subprocess.PIPE
-            )
-            for name, (python, env) in peers.items()
-        }
-        printed = {}
+        processes, logs = {}, {name: folder / f"{name}.log" for name in peers}
         try:
-            for name, process in processes.items():
-                printed[name] = process.communicate(timeout=90)[0].decode()
+            for name, (python, env) in peers.items():
+                with logs[name].open("wb") as log:
+                    command = [python, str(PEER), name, str(folder)]
+                    processes[name] = subprocess.Popen(command, env=env | local, stdout=log, stderr=log)
+            # Where one fails, the others would wait for it.
+            while any(p.poll() is None for p in processes.values()) and not any(p.poll() for p in processes.values()):
+                time.sleep(0.1)
         finally:
             for process in processes.values():
                 process.kill()
                 process.wait()
     codes = {name: process.returncode for name, process in processes.items()}
-    assert set(codes.values()) == {0}, (codes, printed)
+    assert set(codes.values()) == {0}, (codes, {name: log.read_text() for name, log in logs.items()})
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in peers}
 
 
