@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
-import rclpy
 from domains import claimed_domain
 from other_ros import cyclone_environment
+from running_graph import NODES, Graph
 from sros2 import Allowed, Keystore, check_structure, read_policy
 
 from og_ros.attest import SoftwareSigner, decode_attestation, verify
@@ -28,11 +23,8 @@ from og_ros.stages.pipeline import load_pipeline
 
 POLICIES = Path(__file__).resolve().parents[2] / "config" / "sros2" / "policies"
 PEER = Path(__file__).with_name("secure_peer.py")
-NODES = ("perception", "planning", "control", "auditor", "gate", "recorder")
 # Asked for only with use_sim_time, and with an envelope that lists authorities; the policies say so there.
 SOMETIMES = {"/clock", "/og_ros/emergency_stop"}
-# A node hears and writes these without asking the graph.
-BY_RCL = {"/rosout", "/parameter_events"}
 
 
 def policies() -> dict[str, Allowed]:
@@ -72,51 +64,12 @@ def test_nobody_but_the_gate_commands_the_motors() -> None:
     assert not any({"/camera/image", "/scan", "/odom"} & allowed.publish for allowed in found.values())
 
 
-@contextlib.contextmanager
-def graph_of(domain: int) -> Iterator[Any]:
-    context = rclpy.Context()
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    rclpy.init(context=context, domain_id=domain)
-    node = rclpy.create_node("onlooker", context=context)
-    try:
-        yield node
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
-
-
-def seen(node: Any, name: str) -> Allowed:
-    """What a running node really has, by the graph."""
-    found = Allowed(name)
-    with contextlib.suppress(rclpy.node.NodeNameNonExistentError):
-        found.publish = {topic for topic, _ in node.get_publisher_names_and_types_by_node(name, "/")}
-        found.subscribe = {topic for topic, _ in node.get_subscriber_names_and_types_by_node(name, "/")}
-        found.reply = {service for service, _ in node.get_service_names_and_types_by_node(name, "/")}
-        found.request = {service for service, _ in node.get_client_names_and_types_by_node(name, "/")}
-    return found
-
-
 @pytest.mark.slow
-def test_the_policies_allow_what_running_nodes_have_and_nothing_else(tmp_path: Path) -> None:
-    files = prepare(tmp_path / "demo", gate=True)
+def test_the_policies_allow_what_running_nodes_have_and_nothing_else(demo_graph: Graph) -> None:
     allowed = {a.node: a for a in policies().values() if a.node in NODES}
-    for one in allowed.values():
-        one.subscribe -= SOMETIMES - ({"/clock"} if one.node == "recorder" else set())
-    with claimed_domain() as domain, graph_of(domain) as node:
-        env = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        command = [sys.executable, "-m", "og_ros.cli.main", "run", str(files.pipeline), "--record", str(tmp_path / "bag")]
-        with open(tmp_path / "log", "wb") as log:
-            running = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        try:
-            end = time.monotonic() + 60
-            while (found := {name: seen(node, name) for name in NODES}) != allowed and time.monotonic() < end:
-                assert running.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.2)
-        finally:
-            running.terminate()
-            running.wait(40)
-    for name in NODES:
-        assert found[name] == allowed[name], name
+    for name, one in allowed.items():
+        one.subscribe -= SOMETIMES - ({"/clock"} if name == "recorder" else set())
+        assert demo_graph.nodes[name] == one, name
 
 
 def start_stage(supervisor: Supervisor, files: DemoFiles) -> None:

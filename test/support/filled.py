@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bag_writer import MESSAGES, typestore
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@lru_cache
-def typestore(store: Stores = Stores.ROS2_JAZZY) -> Typestore:
-    """Return a distribution's types with those of og_ros."""
-    types = get_typestore(store)
-    for path in sorted((ROOT / "msg").glob("*.msg")):
-        types.register(get_types_from_msg(path.read_text(), f"og_ros/msg/{path.stem}"))
-    return types
-
 
 def og_ros_types() -> list[str]:
     """Return the names of og_ros's message types."""
-    return [f"og_ros/msg/{path.stem}" for path in sorted((ROOT / "msg").glob("*.msg"))]
+    return [f"og_ros/msg/{path.stem}" for path in sorted(MESSAGES.glob("*.msg"))]
 
 
 def payload(name: str, store: Stores = Stores.ROS2_JAZZY, **fields: Any) -> bytes:
