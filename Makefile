@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
+EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,docs,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint bench launch-deps sdf-deps web-deps clean
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps clean
 
 setup: $(VENV)/.installed
 
@@ -37,6 +37,11 @@ fuzz: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The documentation as a site, in build/docs; a warning is an error.
+docs: setup
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "open build/docs/index.html"
 
 bench: setup
 	$(BIN)/python bench/run.py
