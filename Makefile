@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,docs,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
-  $(wildcard config launch msg srv cmake/* config/* launch/* msg/*.msg srv/*.srv)
+  $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench launch-deps web-deps clean
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps clean
 
 setup: $(VENV)/.installed
 
@@ -26,8 +26,8 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTARGS)
+test: setup launch-deps web-deps sdf-deps
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
 SECONDS := 60
@@ -50,7 +50,11 @@ bench: setup
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
 
-# Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
+# drake, whose SDF parser checks the world for Gazebo; those tests skip themselves, with this reason, too.
+sdf-deps: setup
+	-@$(BIN)/python tools/fetch_drake.py .cache/drake
+
+# Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 

@@ -75,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
                 supervisor.check()
                 view.update(0.0, False)
         except KeyboardInterrupt:
-            codes = supervisor.stop(*pipeline.stages)
+            listeners = (GATE, AUDITOR, RECORDER)
+            codes = supervisor.stop(*(node.name for node in nodes if node.name not in listeners))
             for last in ((GATE,), (AUDITOR, RECORDER)):
                 names = [node.name for node in nodes if node.name in last]
                 codes |= supervisor.stop(*names) if names else {}
