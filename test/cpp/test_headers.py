@@ -316,7 +316,7 @@ def test_each_header_stands_alone(tmp_path: Path) -> None:
     """Whichever is included first, it includes what it needs."""
     every = [path for path in sorted(INCLUDE.rglob("*.hpp")) if path.name != "rclcpp.hpp"]
     assert len(every) > 10
-    for number, header in enumerate(every[::4]):  # a sample, whose turn changes with the files: each takes a second
+    for number, header in enumerate(every[::6]):  # a sample, whose turn changes with the files: each takes a second
         source = tmp_path / f"{number}.cpp"
         source.write_text(f'#include "{header.relative_to(INCLUDE)}"\n#include "{header.relative_to(INCLUDE)}"\n')
         assert check_syntax(source, []) == "", header
