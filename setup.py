@@ -29,6 +29,7 @@ EXECUTABLES = {  # in lib/og_ros, where `ros2 run` and launch files look; og-ros
     "auditor": "og_ros.nodes.auditor",
     "gate": "og_ros.nodes.gate",
     "recorder": "og_ros.nodes.recorder",
+    "markers": "og_ros.nodes.markers",
     "world": "og_ros.nodes.world",
     "og-ros": "og_ros.cli.main",
 }
