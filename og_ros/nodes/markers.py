@@ -1,4 +1,4 @@
-"""The markers node: shows a robot's verdicts in RViz, as a ball of the state's colour and two lines of text above it."""
+"""The markers node: a robot's verdicts in RViz, a ball of the state's colour with two lines of text above it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 /**
  * An evidence pack (`og-ros pack`): files against the manifest, its signature, the registry, each attestation and proof.
  *
- * What only `og-ros verify-pack` does is listed as not checked: auditing the recording again, and comparing the report.
+ * What only `og-ros verify` does is listed as not checked: auditing the recording again, and comparing the report.
  * @module
  */
 import { VerifyError, equalBytes, fromUtf8, sha256, toHex, utf8 } from "./bytes.js";
@@ -67,7 +67,7 @@ export async function verifyPack(data, trust = {}) {
     leaves: 0,
     findings: [],
     notChecked: [
-      "the recording's messages, the policy and the report: og-ros verify-pack audits the recording again",
+      "the recording's messages, the policy and the report: og-ros verify audits the recording again",
       "summary.dsse.json",
     ],
   };
