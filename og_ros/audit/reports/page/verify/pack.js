@@ -51,7 +51,17 @@ const MANIFEST_TYPE = "application/vnd.og-ros.pack-manifest";
  * @throws {VerifyError} when it is not safe to open, or no pack of version 1; what does not hold is in `findings`
  */
 export async function verifyPack(data, trust = {}) {
-  const files = await readArchive(data, trust.maxSize);
+  return verifyFiles(await readArchive(data, trust.maxSize), trust);
+}
+
+/**
+ * Verify a pack that was unpacked before, such as by a browser that streams.
+ * @param {Map<string, Uint8Array>} files by path; nothing may be missing and nothing added
+ * @param {{root?: string, packer?: string}} [trust] as for `verifyPack`
+ * @returns {Promise<PackResult>}
+ * @throws {VerifyError} when it is no pack of version 1
+ */
+export async function verifyFiles(files, trust = {}) {
   const description = readObject(fromUtf8(packFile(files, "pack.json")), "pack.json");
   if (description.format !== "og-ros-evidence-pack" || description.version !== 1) {
     throw new VerifyError("pack.json is not of og-ros-evidence-pack version 1");
