@@ -92,7 +92,11 @@ def test_a_listener_gets_the_present_state_and_then_what_changes(server: LiveSer
     stream = events(ask(server, "/events", Sec_Fetch_Site="same-origin"))
     assert [next(stream)[0] for _ in range(4)] == ["begin", "about", "status", "finding"]
     state.finding({"kind": "second"})
-    assert next(stream) == ("finding", {"kind": "second"})
+    assert next(stream) == ("finding", {"kind": "second", "number": 2})
+    state.finding({"kind": "second"})  # the same again
+    state.status({"state": "violated", "recent": [{"kind": "second"}, {"kind": "missed"}, {"kind": "first"}]})
+    assert next(stream) == ("finding", {"kind": "missed", "number": 3})
+    assert next(stream)[0] == "status"
     state.verdict({**VERDICT, "accepted": False})
     assert {next(stream)[0], next(stream)[0]} == {"refusal", "gate"}
 

@@ -10,7 +10,7 @@ const NEW_MS = 4000;
 const REDRAW_MS = 150;
 
 /** @typedef {{stamp_ms: number, kind: string, severity: string, stage: string, topic: string, sequence: number | null,
- *   message: string}} LiveFinding */
+ *   message: string, number: number}} LiveFinding `number` counts the findings that og-ros watch heard */
 
 /**
  * @typedef {object} FindingRow
@@ -22,6 +22,7 @@ const REDRAW_MS = 150;
 /** @type {Map<string, FindingRow>} in the order of their newest finding */
 let rows = new Map();
 let total = 0;
+let newestNumber = 0;
 let drawing = false;
 let drawnAt = 0;
 
@@ -33,6 +34,8 @@ export function startFindings() {
 
 /** @param {LiveFinding} finding */
 export function takeFinding(finding) {
+  if (finding.number <= newestNumber) return; // it was in the snapshot already
+  newestNumber = finding.number;
   const name = JSON.stringify([finding.severity, finding.kind, finding.stage, finding.topic]);
   const known = rows.get(name);
   rows.delete(name);
@@ -49,6 +52,7 @@ export function takeFinding(finding) {
 export function forgetFindings() {
   rows = new Map();
   total = 0;
+  newestNumber = 0;
 }
 
 /** Draw at once, but not again for a while: many findings at once are one picture. */
