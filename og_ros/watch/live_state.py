@@ -112,6 +112,6 @@ class LiveState:
         with self._lock:
             events = [encode_event("begin", {}), encode_event("about", self._about)]
             events += [encode_event(name, data) for name, data in self._latest.items()]
-            events += [encode_event("finding", finding) for finding in self._findings]
+            events += [encode_event("finding", {**finding, "old": True}) for finding in self._findings]
             events += [encode_event("refusal", refusal) for refusal in self._refusals]
         return events
