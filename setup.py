@@ -31,6 +31,7 @@ EXECUTABLES = {  # in lib/og_ros, where `ros2 run` and launch files look; og-ros
     "witness": "og_ros.nodes.witness",
     "gate": "og_ros.nodes.gate",
     "recorder": "og_ros.nodes.recorder",
+    "markers": "og_ros.nodes.markers",
     "replayer": "og_ros.nodes.replayer",
     "wheel_driver": "og_ros.nodes.wheel_driver",
     "world": "og_ros.nodes.world",

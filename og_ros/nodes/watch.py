@@ -1,4 +1,4 @@
-"""The watch node: hears the auditor, the gate and the attestations of one robot, and passes them on to the live page."""
+"""The watch node: hears one robot's auditor, gate and attestations, and passes them on to the live page."""
 
 from __future__ import annotations
 

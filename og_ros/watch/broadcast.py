@@ -22,7 +22,7 @@ def encode_event(name: str, data: Any) -> bytes:
 
 
 class Listener:
-    """One browser's queue. It is emptied where the browser is too slow, and a snapshot takes the place of what it held."""
+    """One browser's queue; where the browser is too slow it is emptied, and a snapshot takes its place."""
 
     def __init__(self, snapshot: Callable[[], list[bytes]]) -> None:
         self._queue: queue.Queue[bytes] = queue.Queue(QUEUE_EVENTS)

@@ -63,7 +63,8 @@ class LiveChain:
         return [(topics.get(digest, ""), self._payloads[digest]) for digest in order]
 
     def _behind(self, digest: bytes) -> Iterator[bytes]:
-        waiting, seen = [digest], set()
+        waiting = [digest]
+        seen: set[bytes] = set()
         while waiting and len(seen) < MAX_CHAIN:
             here = waiting.pop(0)
             if here in seen or here not in self._records:

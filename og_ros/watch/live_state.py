@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any, Final
 
 from og_ros.watch.broadcast import Broadcast, encode_event
@@ -26,6 +26,8 @@ class LiveState:
         self._lock = threading.Lock()
         self._latest: dict[str, Any] = {}
         self._findings: deque[dict[str, Any]] = deque(maxlen=MAX_FINDINGS)
+        self._known: OrderedDict[tuple[Any, ...], None] = OrderedDict()
+        self._numbered = 0
         self._refusals: deque[dict[str, Any]] = deque(maxlen=MAX_REFUSALS)
         self._chain = LiveChain()
         self._unreadable = 0
@@ -34,7 +36,9 @@ class LiveState:
         self.broadcast = Broadcast(self._snapshot)
 
     def status(self, status: dict[str, Any]) -> None:
-        """Take the auditor's status."""
+        """Take the auditor's status, and its recent findings: those from before this process, or that were missed."""
+        for finding in reversed(status.get("recent", ())):
+            self.finding(finding)
         self._set("status", status)
 
     def checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -42,8 +46,16 @@ class LiveState:
         self._set("checkpoint", checkpoint)
 
     def finding(self, finding: dict[str, Any]) -> None:
-        """Take a finding, and tell it at once."""
+        """Take a finding, and tell it at once; the same one again is no news. It gets a number, in order of arrival."""
+        known = (finding.get("stamp_ms"), finding["kind"], finding.get("topic"), finding.get("message"))
         with self._lock:
+            if known in self._known:
+                return
+            self._known[known] = None
+            if len(self._known) > 2 * MAX_FINDINGS:
+                self._known.popitem(last=False)
+            self._numbered += 1
+            finding = {**finding, "number": self._numbered}
             self._findings.append(finding)
         self.broadcast.send("finding", finding)
 
@@ -100,6 +112,6 @@ class LiveState:
         with self._lock:
             events = [encode_event("begin", {}), encode_event("about", self._about)]
             events += [encode_event(name, data) for name, data in self._latest.items()]
-            events += [encode_event("finding", finding) for finding in self._findings]
+            events += [encode_event("finding", {**finding, "old": True}) for finding in self._findings]
             events += [encode_event("refusal", refusal) for refusal in self._refusals]
         return events

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from chromium import Chromium
+from npm_packages import TSC, WEB, node
 from packs import make_case, put_together, seal_again, take_apart
 from report_runs import real_run
 
@@ -20,24 +19,11 @@ from og_ros.audit.reports.page_source import PAGE, link
 from og_ros.registry import Registry
 
 ROOT = Path(__file__).resolve().parents[2]
-WEB = ROOT / "web"
-TSC = WEB / "node_modules" / "typescript" / "bin" / "tsc"
 OFFERED = (
     "VerifyError", "fromHex", "toHex", "fromBase64", "decodeCose", "decodeAttestation", "readPem", "verifyAttestation",
     "messageDigest", "checkSession", "leafHash", "verifyInclusion", "verifyConsistency", "readVerifierKey",
     "openCheckpoint", "readProof", "verifyLeaf", "verifyPack",
 )  # fmt: skip
-
-
-def node(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Node.js in web/; skips where it or its packages are not here."""
-    program = shutil.which("node")
-    if program is None or not TSC.is_file():
-        pytest.skip("Node.js or the packages of web/ are not here; `make web-deps` installs the packages")
-    return subprocess.run(
-        [program, *map(str, arguments)], cwd=WEB, env={**os.environ, **environment}, capture_output=True, text=True,
-        check=False, timeout=240,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

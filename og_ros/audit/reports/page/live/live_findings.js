@@ -10,18 +10,19 @@ const NEW_MS = 4000;
 const REDRAW_MS = 150;
 
 /** @typedef {{stamp_ms: number, kind: string, severity: string, stage: string, topic: string, sequence: number | null,
- *   message: string}} LiveFinding */
+ *   message: string, number: number, old?: boolean}} LiveFinding `number` counts the findings that og-ros watch heard */
 
 /**
  * @typedef {object} FindingRow
  * @property {LiveFinding} newest
  * @property {number} count
- * @property {number} delay ms from the auditor's finding to this page, of the first that came live
+ * @property {number | null} delay the least ms from the auditor's finding to this page; null: all are from before it
  */
 
 /** @type {Map<string, FindingRow>} in the order of their newest finding */
 let rows = new Map();
 let total = 0;
+let newestNumber = 0;
 let drawing = false;
 let drawnAt = 0;
 
@@ -33,13 +34,15 @@ export function startFindings() {
 
 /** @param {LiveFinding} finding */
 export function takeFinding(finding) {
+  if (finding.number <= newestNumber) return; // it was in the snapshot already
+  newestNumber = finding.number;
   const name = JSON.stringify([finding.severity, finding.kind, finding.stage, finding.topic]);
   const known = rows.get(name);
   rows.delete(name);
   rows.set(name, {
     newest: finding,
     count: (known?.count ?? 0) + 1,
-    delay: known?.delay ?? Date.now() - finding.stamp_ms,
+    delay: finding.old ? (known?.delay ?? null) : Math.min(known?.delay ?? Infinity, Date.now() - finding.stamp_ms),
   });
   if (rows.size > MAX_ROWS) rows.delete(String(rows.keys().next().value));
   total += 1;
@@ -49,6 +52,7 @@ export function takeFinding(finding) {
 export function forgetFindings() {
   rows = new Map();
   total = 0;
+  newestNumber = 0;
 }
 
 /** Draw at once, but not again for a while: many findings at once are one picture. */
@@ -71,7 +75,7 @@ function drawFindings() {
     const fresh = newest.severity === "violation" && Date.now() - newest.stamp_ms < NEW_MS;
     return h(
       "tr",
-      { class: fresh ? "new-finding" : "", "data-kind": newest.kind, "data-delay-ms": Math.round(delay) },
+      { class: fresh ? "new-finding" : "", "data-kind": newest.kind, "data-delay-ms": delay === null ? null : Math.round(delay) },
       h("td", { class: `severity ${newest.severity}` }, newest.severity),
       h("td", {}, h("b", {}, spoken(newest.kind)), count > 1 ? ` ${count} times, last: ` : ": ", newest.message),
       h("td", { "data-label": "where" }, where.filter(Boolean).join(" ")),

@@ -168,7 +168,7 @@ function drawChain() {
     nodes.set(`s ${stage}`, { id: `s ${stage}`, kind: "stage", title: stage, lines, layer: 0, troubled });
     for (const { topic } of [...statement.inputs, ...statement.outputs]) {
       const kind = !made.has(topic) ? "sensor" : read.has(topic) ? "topic" : "command";
-      const lines_ = [kind === "sensor" ? "digest signed by its reader" : "digest signed"];
+      const lines_ = [kind === "sensor" ? "seen by its reader" : "digest signed"];
       nodes.set(`t ${topic}`, { id: `t ${topic}`, kind, title: topic, lines: lines_, layer: 0, troubled: false });
     }
     for (const { topic } of statement.inputs) edges.push([`t ${topic}`, `s ${stage}`]);

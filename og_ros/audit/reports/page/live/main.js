@@ -102,14 +102,14 @@ function showVerification(outcome) {
   const bad = outcome.problems.length > 0;
   const open = !bad && (outcome.open.length > 0 || !registry);
   place("verification").className = `banner ${bad ? "bad" : open ? "open" : "ok"}`;
-  const root = registry ? ` against the registry with the root ${registry.fingerprint}` : "";
   const what = counted(outcome.checked, "record");
   const text = bad
     ? `${counted(outcome.problems.length, "check")} of the newest decision failed in this browser.`
     : open
       ? `Not verified by this browser: ${live.registryProblem || outcome.open[0]}.`
-      : `Verified in this browser: ${what} of the newest decision${root}.`;
-  fillElement(place("verified"), h("strong", {}, text));
+      : `Verified in this browser: ${what} of the newest decision.`;
+  const root = registry && [" Registry root ", h("code", { class: "hash" }, registry.fingerprint), "."];
+  fillElement(place("verified"), h("strong", {}, text), root);
   const list = place("problems");
   list.hidden = !bad;
   fillElement(list, outcome.problems.map((problem) => h("li", {}, problem)));

@@ -10,7 +10,7 @@ export { readEnvelope, verifyEnvelope } from "./dsse.js";
 export { readPem, readSpki } from "./keys.js";
 export { openCheckpoint, readCheckpoint, readNote, readProof, readVerifierKey, verifyLeaf } from "./log.js";
 export { leafHash, nodeHash, treeRoot, verifyConsistency, verifyInclusion } from "./merkle.js";
-export { readManifest, verifyPack } from "./pack.js";
+export { readManifest, verifyFiles, verifyPack } from "./pack.js";
 export { checkLinks, checkRecord, openWithRegistry } from "./record.js";
 export { openRegistry, statusAt } from "./registry.js";
 export { bySession, checkSession } from "./session.js";

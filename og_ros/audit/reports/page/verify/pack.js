@@ -1,7 +1,7 @@
 /**
  * An evidence pack (`og-ros pack`): files against the manifest, its signature, the registry, each attestation and proof.
  *
- * What only `og-ros verify-pack` does is listed as not checked: auditing the recording again, and comparing the report.
+ * What only `og-ros verify` does is listed as not checked: auditing the recording again, and comparing the report.
  * @module
  */
 import { VerifyError, equalBytes, fromUtf8, sha256, toHex, utf8 } from "./bytes.js";
@@ -51,7 +51,17 @@ const MANIFEST_TYPE = "application/vnd.og-ros.pack-manifest";
  * @throws {VerifyError} when it is not safe to open, or no pack of version 1; what does not hold is in `findings`
  */
 export async function verifyPack(data, trust = {}) {
-  const files = await readArchive(data, trust.maxSize);
+  return verifyFiles(await readArchive(data, trust.maxSize), trust);
+}
+
+/**
+ * Verify a pack that was unpacked before, such as by a browser that streams.
+ * @param {Map<string, Uint8Array>} files by path; nothing may be missing and nothing added
+ * @param {{root?: string, packer?: string}} [trust] as for `verifyPack`
+ * @returns {Promise<PackResult>}
+ * @throws {VerifyError} when it is no pack of version 1
+ */
+export async function verifyFiles(files, trust = {}) {
   const description = readObject(fromUtf8(packFile(files, "pack.json")), "pack.json");
   if (description.format !== "og-ros-evidence-pack" || description.version !== 1) {
     throw new VerifyError("pack.json is not of og-ros-evidence-pack version 1");
@@ -67,7 +77,7 @@ export async function verifyPack(data, trust = {}) {
     leaves: 0,
     findings: [],
     notChecked: [
-      "the recording's messages, the policy and the report: og-ros verify-pack audits the recording again",
+      "the recording's messages, the policy and the report: og-ros verify audits the recording again",
       "summary.dsse.json",
     ],
   };
