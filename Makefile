@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* config/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint bench launch-deps web-deps clean
+.PHONY: setup demo test lint bench launch-deps web-deps other-ros kilted-deps kilted clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps
+test: setup launch-deps web-deps other-ros kilted-deps
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -44,6 +44,17 @@ bench: setup
 # ROS launch for the launch tests; those tests skip themselves, with this reason, when it cannot be had.
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
+
+# Cyclone DDS and ROS 2 Humble for the wire tests, which skip themselves, with this reason, too.
+other-ros: setup
+	-@$(BIN)/python tools/fetch_other_ros.py .cache/other_ros
+
+# ROS 2 Kilted in an environment of its own (.cache/kilted/venv); `kilted` builds og_ros there, as its tests do.
+kilted-deps: setup
+	-@$(BIN)/python tools/make_kilted.py .cache/kilted --dependencies
+
+kilted: setup
+	$(BIN)/python tools/make_kilted.py .cache/kilted
 
 # Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
 web-deps: setup

@@ -28,11 +28,15 @@ INTERFACES = (
     *("action_msgs", "builtin_interfaces", "geometry_msgs", "nav_msgs", "rcl_interfaces", "rmw_dds_common"),
     *("rosgraph_msgs", "sensor_msgs", "std_msgs", "unique_identifier_msgs", "lifecycle_msgs", "statistics_msgs"),
 )
-PYTHON = {"rclpy", "rpyutils", "ament_index_python", "rosidl_generator_py", "rosidl_parser", "rosidl_cmake", *INTERFACES}
+PYTHON = {
+    *("ament_index_python", "rclpy", "rosidl_cmake", "rosidl_generator_py", "rosidl_parser", "rpyutils"),
+    *INTERFACES,
+}
 REQUIREMENTS = ("numpy<3", "pyyaml>=6", "lark>=1")
 WHEELS = [
     *("--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", "3.12"),
-    *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_27_x86_64", "--platform", "manylinux_2_28_x86_64"),
+    *("--platform", "manylinux2014_x86_64"),
+    *("--platform", "manylinux_2_27_x86_64", "--platform", "manylinux_2_28_x86_64"),
 ]
 MARK = "complete"
 

@@ -1,7 +1,7 @@
 """Makes an environment with ROS 2 Kilted and og_ros built for it: make_kilted.py FOLDER [--dependencies].
 
-Jazzy's and Kilted's wheels have the same names, so Kilted has a virtual environment of its own. Only what changed is made
-anew; with --dependencies og_ros itself is left out. Exits 2 with one line if it cannot.
+Jazzy's and Kilted's wheels have the same names, so Kilted has a virtual environment of its own. Only what changed is
+made anew; with --dependencies og_ros itself is left out. Exits 2 with one line if it cannot.
 """
 
 from __future__ import annotations
