@@ -171,13 +171,14 @@ def _dds() -> str:
             large.publish(image)
             executor.spin_once(0.5)
         took = time.monotonic() - began
+        rmw = get_rmw_implementation_identifier()
         executor.shutdown()
         node.destroy_node()
         if not arrived:
             raise RuntimeError("a message published here was not received here within 5 s")
         if not any(len(data) == _LARGE for data in heard):
-            raise Advice(f"{get_rmw_implementation_identifier()}: a message of {_LARGE >> 20} MiB did not arrive within 5 s")
-        return f"{get_rmw_implementation_identifier()}: published and received, {_LARGE >> 20} MiB in {1000 * took:.0f} ms"
+            raise Advice(f"{rmw}: a message of {_LARGE >> 20} MiB did not arrive within 5 s")
+        return f"{rmw}: published and received, {_LARGE >> 20} MiB in {1000 * took:.0f} ms"
     finally:
         rclpy.shutdown(context=context)
 

@@ -1,4 +1,4 @@
-"""What og-ros doctor asks of the machine: its clock, its shared memory and buffers, and whether its ROS is of one piece."""
+"""What og-ros doctor asks of the machine: clock, shared memory, buffers, SROS2, and whether its ROS is of one piece."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _WHEELS: Final = {
     "ros-sensor-msgs": {"Jazzy": "5.3.", "Kilted": "5.5."},
     "ros-rosidl-runtime-c": {"Jazzy": "4.6.", "Kilted": "4.9."},
 }
-# What a few cameras need: Fast DDS has a segment for each participant in /dev/shm, and a burst of fragments must fit into a
-# socket's buffer.
+# What a few cameras need: Fast DDS has a segment for each participant in /dev/shm, and a burst of fragments must fit
+# into a socket's buffer.
 _SHARED_MEMORY: Final = 64 << 20
 _SOCKET_BUFFER: Final = 2 << 20
 _TIME_ERROR: Final = 5  # of adjtimex(2): the clock is not synchronised
@@ -72,8 +72,8 @@ def shared_memory(folder: Path = Path("/dev/shm"), limits: Path = Path("/proc/sy
         return _told(seen, advice)
     if buffer < _SOCKET_BUFFER:
         advice.append(
-            f"sockets buffer at most {buffer >> 10} KiB: images to other machines, or over Cyclone DDS, are sent again and "
-            f"again; sysctl -w net.core.rmem_max={_SOCKET_BUFFER}"
+            f"sockets buffer at most {buffer >> 10} KiB: images to other machines, or over Cyclone DDS, are sent again "
+            f"and again; sysctl -w net.core.rmem_max={_SOCKET_BUFFER}"
         )
     return _told(f"{seen}, socket buffers up to {buffer >> 10} KiB", advice)
 

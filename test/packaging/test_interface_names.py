@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-parser = pytest.importorskip("rosidl_adapter.parser", reason="ROS's interface parser is not installed: extra `ros-build`")
+parser = pytest.importorskip("rosidl_adapter.parser", reason="ROS's interface parser is missing: extra `ros-build`")
 
 ROOT = Path(__file__).resolve().parents[2]
 MESSAGES = sorted((ROOT / "msg").iterdir())
@@ -30,7 +30,7 @@ def specifications() -> list[tuple[str, object]]:
 def test_the_package_is_named_as_rep_144_says_and_its_manifest_is_of_rep_149() -> None:
     root = ElementTree.parse(ROOT / "package.xml").getroot()
     name = root.findtext("name") or ""
-    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) and len(name) > 1
+    assert re.fullmatch(r"[a-z][a-z0-9]+(_[a-z0-9]+)*", name)
     assert root.attrib["format"] == "3"
     assert re.fullmatch(r"\d+\.\d+\.\d+", root.findtext("version") or "")
     assert "rosidl_interface_packages" in [group.text for group in root.iter("member_of_group")]

@@ -11,6 +11,7 @@ from other_ros import kilted_environment
 
 from .conftest import run
 
+
 @pytest.mark.slow
 def test_a_robot_of_kilted_is_attested_and_audited(tmp_path: Path) -> None:
     python, _ = kilted_environment()

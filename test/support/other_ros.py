@@ -86,7 +86,8 @@ def kilted_environment() -> tuple[str, dict[str, str]]:
 
 
 def _without_ros() -> dict[str, str]:
-    gone = ("AMENT_", "CYCLONEDDS", "FASTRTPS", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "RMW_", "ROS_", "_ROS_WHEELS")
+    ours = ("AMENT_", "CYCLONEDDS", "FASTRTPS", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "RMW_", "ROS_")
+    gone = (*ours, "_ROS_WHEELS")
     return {name: value for name, value in os.environ.items() if not name.startswith(gone)}
 
 
