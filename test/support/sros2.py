@@ -1,7 +1,7 @@
 """SROS2 without SROS2: reads its policy files and makes from them the keystore that rcl and DDS read.
 
 Names are translated as the ROS 2 design says (articles ros2_dds_security and topic_and_service_names); the files are
-those of DDS Security 1.1: governance and permissions as S/MIME signed by the permissions authority, an identity for each
+those of DDS Security 1.1: governance and permissions as S/MIME signed by their authority, an identity for each
 enclave.
 """
 
