@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* config/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint bench launch-deps web-deps other-ros kilted-deps kilted clean
+.PHONY: setup demo test lint bench launch-deps web-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps other-ros kilted-deps
+test: setup launch-deps web-deps other-ros kilted
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -49,12 +49,9 @@ launch-deps: setup
 other-ros: setup
 	-@$(BIN)/python tools/fetch_other_ros.py .cache/other_ros
 
-# ROS 2 Kilted in an environment of its own (.cache/kilted/venv); `kilted` builds og_ros there, as its tests do.
-kilted-deps: setup
-	-@$(BIN)/python tools/make_kilted.py .cache/kilted --dependencies
-
+# ROS 2 Kilted and og_ros built for it, in an environment of its own (.cache/kilted/venv); its tests skip themselves, too.
 kilted: setup
-	$(BIN)/python tools/make_kilted.py .cache/kilted
+	-@$(BIN)/python tools/make_kilted.py .cache/kilted
 
 # Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
 web-deps: setup

@@ -1,7 +1,7 @@
-"""Makes an environment with ROS 2 Kilted and og_ros built for it: make_kilted.py FOLDER [--dependencies].
+"""Makes an environment with ROS 2 Kilted and og_ros built for it: make_kilted.py FOLDER.
 
 Jazzy's and Kilted's wheels have the same names, so Kilted has a virtual environment of its own. Only what changed is
-made anew; with --dependencies og_ros itself is left out. Exits 2 with one line if it cannot.
+made anew. Exits 2 with one line if it cannot.
 """
 
 from __future__ import annotations
@@ -68,8 +68,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     try:
         dependencies(folder)
-        if "--dependencies" not in sys.argv:
-            build(folder)
+        build(folder)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"there is no ROS 2 Kilted ({error}); its tests will be skipped", file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ from .conftest import run
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # where the messages changed, they are built anew
 def test_a_robot_of_kilted_is_attested_and_audited(tmp_path: Path) -> None:
     python, _ = kilted_environment()
     where = run([python, "-c", "import importlib.metadata as m; print(m.version('ros-rclpy'))"])

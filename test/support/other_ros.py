@@ -78,7 +78,7 @@ def humble_environment(rmw: str) -> tuple[str, dict[str, str]]:
 def kilted_environment() -> tuple[str, dict[str, str]]:
     """Return the Python and the environment of a process on ROS 2 Kilted, with og_ros as it is now."""
     if not (KILTED / "dependencies.sha256").is_file():
-        pytest.skip("ROS 2 Kilted is not fetched: `make kilted-deps`, where the network has it")
+        pytest.skip("there is no ROS 2 Kilted: `make kilted`, where the network has it")
     tool = [sys.executable, str(ROOT / "tools" / "make_kilted.py"), str(KILTED)]
     made = subprocess.run(tool, capture_output=True, text=True, check=False, env=_without_ros())
     assert made.returncode == 0, made.stdout + made.stderr
