@@ -37,7 +37,7 @@ def demo_graph(directory: Path) -> Graph:
         env = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
         verb = ["-m", "og_ros.cli.main", "run", str(files.pipeline), "--record", str(directory / "bag")]
         with open(directory / "log", "wb") as log:
-            running = subprocess.Popen([sys.executable, *verb], env=env, stdout=log, stderr=log)
+            running = subprocess.Popen([sys.executable, *verb], env=env, stdout=log, stderr=log, cwd=directory)
         try:
             end = time.monotonic() + DEADLINE_S
             last, since = _seen(node), time.monotonic()
