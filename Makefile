@@ -7,11 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,docs,dev
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-<<<<<<< HEAD
-.PHONY: setup demo test lint bench launch-deps web-deps other-ros kilted clean
-=======
-.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps clean
->>>>>>> main
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -30,11 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-<<<<<<< HEAD
-test: setup launch-deps web-deps other-ros kilted
-=======
-test: setup launch-deps web-deps sdf-deps
->>>>>>> main
+test: setup launch-deps web-deps sdf-deps other-ros kilted
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -58,7 +50,6 @@ bench: setup
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
 
-<<<<<<< HEAD
 # Cyclone DDS and ROS 2 Humble for the wire tests, which skip themselves, with this reason, too.
 other-ros: setup
 	-@$(BIN)/python tools/fetch_other_ros.py .cache/other_ros
@@ -67,14 +58,11 @@ other-ros: setup
 kilted: setup
 	-@$(BIN)/python tools/make_kilted.py .cache/kilted
 
-# Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
-=======
 # drake, whose SDF parser checks the world for Gazebo; those tests skip themselves, with this reason, too.
 sdf-deps: setup
 	-@$(BIN)/python tools/fetch_drake.py .cache/drake
 
 # Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
->>>>>>> main
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 
