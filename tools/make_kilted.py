@@ -19,7 +19,7 @@ TOOLS = ("catkin-pkg", "cmake", "ninja", "setuptools<80", "wheel")
 # All that a build reads.
 SOURCES = (
     *("CMakeLists.txt", "LICENSE", "README.md", "package.xml", "pyproject.toml", "setup.py"),
-    *("cmake", "config", "launch", "msg", "og_ros", "resource", "srv", "tools"),
+    *("cmake", "config", "include", "launch", "msg", "og_ros", "resource", "srv", "tools"),
 )
 
 
