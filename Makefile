@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,docs,dev
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps cpp-deps clean
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps cpp-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps sdf-deps cpp-deps
+test: setup launch-deps web-deps sdf-deps cpp-deps other-ros kilted
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -49,6 +49,14 @@ bench: setup
 # ROS launch for the launch tests; those tests skip themselves, with this reason, when it cannot be had.
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
+
+# Cyclone DDS and ROS 2 Humble for the wire tests, which skip themselves, with this reason, too.
+other-ros: setup
+	-@$(BIN)/python tools/fetch_other_ros.py .cache/other_ros
+
+# ROS 2 Kilted and og_ros built for it, in an environment of its own (.cache/kilted/venv); its tests skip themselves, too.
+kilted: setup
+	-@$(BIN)/python tools/make_kilted.py .cache/kilted
 
 # drake, whose SDF parser checks the world for Gazebo; those tests skip themselves, with this reason, too.
 sdf-deps: setup

@@ -1,10 +1,10 @@
 """Fetches other DDS and another ROS for the wire tests: fetch_other_ros.py FOLDER puts them there, once.
 
-PyPI has Eclipse Cyclone DDS's rmw for Jazzy, and ROS 2 Humble as a whole, only inside NVIDIA's isaacsim-ros2 wheel. What
-is taken from it is Open Robotics', Eclipse's and OpenSSL's own, open source all of it:
+PyPI has Eclipse Cyclone DDS's rmw for Jazzy, and ROS 2 Humble as a whole, only inside NVIDIA's isaacsim-ros2 wheel.
+What is taken from it is Open Robotics', Eclipse's and OpenSSL's own, open source all of it:
 
   FOLDER/cyclonedds/lib      rmw_cyclonedds_cpp with DDS security, to be preloaded over the Jazzy of extra `ros`
-  FOLDER/humble              rclpy and messages of Humble for CPython 3.12, with both rmw; python/ has its numpy and PyYAML
+  FOLDER/humble              rclpy and messages of Humble for CPython 3.12, with both rmw and what Python they need
 
 Exits 2 with one line if it cannot; Humble needs a CPython 3.12, which the tests look for.
 """
@@ -28,11 +28,15 @@ INTERFACES = (
     *("action_msgs", "builtin_interfaces", "geometry_msgs", "nav_msgs", "rcl_interfaces", "rmw_dds_common"),
     *("rosgraph_msgs", "sensor_msgs", "std_msgs", "unique_identifier_msgs", "lifecycle_msgs", "statistics_msgs"),
 )
-PYTHON = {"rclpy", "rpyutils", "ament_index_python", "rosidl_generator_py", "rosidl_parser", "rosidl_cmake", *INTERFACES}
+PYTHON = {
+    *("ament_index_python", "rclpy", "rosidl_cmake", "rosidl_generator_py", "rosidl_parser", "rpyutils"),
+    *INTERFACES,
+}
 REQUIREMENTS = ("numpy<3", "pyyaml>=6", "lark>=1")
 WHEELS = [
     *("--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", "3.12"),
-    *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_27_x86_64", "--platform", "manylinux_2_28_x86_64"),
+    *("--platform", "manylinux2014_x86_64"),
+    *("--platform", "manylinux_2_27_x86_64", "--platform", "manylinux_2_28_x86_64"),
 ]
 MARK = "complete"
 

@@ -1,7 +1,7 @@
-"""Makes an environment with ROS 2 Kilted and og_ros built for it: make_kilted.py FOLDER [--dependencies].
+"""Makes an environment with ROS 2 Kilted and og_ros built for it: make_kilted.py FOLDER.
 
-Jazzy's and Kilted's wheels have the same names, so Kilted has a virtual environment of its own. Only what changed is made
-anew; with --dependencies og_ros itself is left out. Exits 2 with one line if it cannot.
+Jazzy's and Kilted's wheels have the same names, so Kilted has a virtual environment of its own. Only what changed is
+made anew. Exits 2 with one line if it cannot.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOOLS = ("catkin-pkg", "cmake", "ninja", "setuptools<80", "wheel")
 # All that a build reads.
 SOURCES = (
     *("CMakeLists.txt", "LICENSE", "README.md", "package.xml", "pyproject.toml", "setup.py"),
-    *("cmake", "config", "launch", "msg", "og_ros", "resource", "srv", "tools"),
+    *("cmake", "config", "include", "launch", "msg", "og_ros", "resource", "srv", "tools"),
 )
 
 
@@ -68,8 +68,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     try:
         dependencies(folder)
-        if "--dependencies" not in sys.argv:
-            build(folder)
+        build(folder)
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"there is no ROS 2 Kilted ({error}); its tests will be skipped", file=sys.stderr)
         return 2

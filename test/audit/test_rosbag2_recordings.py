@@ -114,7 +114,8 @@ def split(records: Sequence[Record], count: int) -> list[Sequence[Record]]:
 
 def figures(report: object) -> tuple[object, ...]:
     told = report.as_json()  # type: ignore[attr-defined]
-    return told["holds"], told["findings"], *(told[name] for name in ("messages", "attestations", "decisions", "linked"))
+    counts = (told[name] for name in ("messages", "attestations", "decisions", "linked"))
+    return told["holds"], told["findings"], *counts
 
 
 @pytest.mark.parametrize(

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from domains import claimed_domain
+from other_ros import kilted_environment
 
 from .conftest import run
 
-ROOT = Path(__file__).resolve().parents[2]
-KILTED = ROOT / ".cache" / "kilted"
-
-
-@pytest.fixture(scope="module")
-def python() -> str:
-    """The Python of an environment with Kilted and this og_ros."""
-    if not (KILTED / "dependencies.sha256").is_file():
-        pytest.skip("ROS 2 Kilted is not fetched: `make kilted-deps`, where the network has it")
-    made = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "make_kilted.py"), str(KILTED)], capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stdout + made.stderr
-    return str(KILTED / "venv" / "bin" / "python")
-
 
 @pytest.mark.slow
-def test_a_robot_of_kilted_is_attested_and_audited(python: str, tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)  # where the messages changed, they are built anew
+def test_a_robot_of_kilted_is_attested_and_audited(tmp_path: Path) -> None:
+    python, _ = kilted_environment()
     where = run([python, "-c", "import importlib.metadata as m; print(m.version('ros-rclpy'))"])
     assert where.startswith("9.1."), where
     with claimed_domain() as domain:

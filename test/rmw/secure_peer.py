@@ -1,7 +1,7 @@
-"""A camera and a listener behind SROS2, in a process of its own: secure_peer.py camera FOLDER | secure_peer.py intrude TOPIC.
+"""A process behind SROS2: secure_peer.py camera FOLDER, or secure_peer.py intrude TOPIC.
 
-`camera` publishes images until it has heard three attestations of them, and writes those to FOLDER. `intrude` exits 3 when
-it may not publish or hear a topic.
+`camera` publishes images until it has heard three attestations of them, and writes those to FOLDER. `intrude` exits 3
+when it may not publish a topic.
 """
 
 import os

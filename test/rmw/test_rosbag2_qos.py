@@ -57,7 +57,8 @@ def test_a_recorder_with_the_overrides_hears_all_that_is_offered(demo_graph: Gra
             assert offered.durability == asked[topic].durability, topic
             assert asked[topic].history == HistoryPolicy.KEEP_ALL or asked[topic].depth >= offered.depth, topic
     attestations = {topic for topic in demo_graph.offered if topic.endswith("/attestation")}
-    assert attestations and attestations <= set(asked)
+    assert attestations
+    assert attestations <= set(asked)
 
 
 @pytest.mark.slow

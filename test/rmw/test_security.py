@@ -44,7 +44,7 @@ def test_every_node_has_an_enclave_named_after_it() -> None:
     "text",
     [
         "<policy version='0.2.0'><contexts/></policy>",
-        "<policy><contexts><context path='/a'><profiles><profile ns='/' node='a'/></profiles></context></contexts></policy>",
+        "<context><profiles><profile ns='/' node='a'/></profiles></context>",
         "<topics publish='MAYBE'><topic>a</topic></topics>",
         "<topics publish='ALLOW'><service>a</service></topics>",
         "<services reply='ALLOW'><service></service></services>",

@@ -1,4 +1,4 @@
-"""The same bytes on every wire: Fast DDS and Cyclone DDS, Jazzy and Humble, each heard by all the others."""
+"""The same bytes on every wire: Fast DDS and Cyclone DDS; Jazzy, Humble and Kilted; each heard by all the others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from domains import claimed_domain
 from filled import og_ros_types, payload
-from other_ros import CYCLONE, FAST, cyclone_environment, fast_environment, humble_environment
+from other_ros import CYCLONE, FAST, cyclone_environment, fast_environment, humble_environment, kilted_environment
 from rosbags.typesys import Stores
 
 from og_ros.attest import digest
@@ -95,6 +95,16 @@ def test_humble_and_jazzy_deliver_the_bytes_that_were_sent(tmp_path: Path) -> No
     told = converse(tmp_path, peers, messages)
     assert [record["rmw"] for record in told.values()] == [FAST, FAST, CYCLONE]
     assert "humble" in told["humble_fast"]["rclpy"]
+    check(told, messages)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # where the messages changed, they are built anew
+def test_kilted_and_jazzy_deliver_the_bytes_that_were_sent(tmp_path: Path) -> None:
+    peers = {"jazzy": (sys.executable, fast_environment()), "kilted": kilted_environment()}
+    messages = [(name, payload(name)) for name in (*STANDARD, *og_ros_types())]
+    told = converse(tmp_path, peers, messages)
+    assert ".cache/kilted" in told["kilted"]["rclpy"]
     check(told, messages)
 
 

@@ -10,6 +10,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores
 from rosbags.typesys.store import Typestore
 
+
 def og_ros_types() -> list[str]:
     """Return the names of og_ros's message types."""
     return [f"og_ros/msg/{path.stem}" for path in sorted(MESSAGES.glob("*.msg"))]

@@ -1,4 +1,4 @@
-"""Other DDS and other ROS for tests: environments that run a process over Cyclone DDS, or on ROS 2 Humble."""
+"""Other DDS and other ROS for tests: environments that run a process over Cyclone DDS, on ROS 2 Humble or on Kilted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+KILTED = ROOT / ".cache" / "kilted"
 FETCHED = ROOT / ".cache" / "other_ros"
 CYCLONE = "rmw_cyclonedds_cpp"
 FAST = "rmw_fastrtps_cpp"
@@ -73,8 +74,20 @@ def humble_environment(rmw: str) -> tuple[str, dict[str, str]]:
     }
 
 
+@lru_cache
+def kilted_environment() -> tuple[str, dict[str, str]]:
+    """Return the Python and the environment of a process on ROS 2 Kilted, with og_ros as it is now."""
+    if not (KILTED / "dependencies.sha256").is_file():
+        pytest.skip("there is no ROS 2 Kilted: `make kilted`, where the network has it")
+    tool = [sys.executable, str(ROOT / "tools" / "make_kilted.py"), str(KILTED)]
+    made = subprocess.run(tool, capture_output=True, text=True, check=False, env=_without_ros())
+    assert made.returncode == 0, made.stdout + made.stderr
+    return str(KILTED / "venv" / "bin" / "python"), {**_without_ros(), "RMW_IMPLEMENTATION": FAST}
+
+
 def _without_ros() -> dict[str, str]:
-    gone = ("AMENT_", "LD_LIBRARY_PATH", "LD_PRELOAD", "RMW_", "ROS_", "_ROS_WHEELS", "PYTHONPATH", "CYCLONEDDS", "FASTRTPS")
+    ours = ("AMENT_", "CYCLONEDDS", "FASTRTPS", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "RMW_", "ROS_")
+    gone = (*ours, "_ROS_WHEELS")
     return {name: value for name, value in os.environ.items() if not name.startswith(gone)}
 
 

@@ -35,9 +35,9 @@ def demo_graph(directory: Path) -> Graph:
     files = prepare(directory / "demo", gate=True)
     with claimed_domain() as domain, _onlooker(domain) as node:
         env = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
-        command = [sys.executable, "-m", "og_ros.cli.main", "run", str(files.pipeline), "--record", str(directory / "bag")]
+        verb = ["-m", "og_ros.cli.main", "run", str(files.pipeline), "--record", str(directory / "bag")]
         with open(directory / "log", "wb") as log:
-            running = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+            running = subprocess.Popen([sys.executable, *verb], env=env, stdout=log, stderr=log, cwd=directory)
         try:
             end = time.monotonic() + DEADLINE_S
             last, since = _seen(node), time.monotonic()

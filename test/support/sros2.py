@@ -1,7 +1,8 @@
 """SROS2 without SROS2: reads its policy files and makes from them the keystore that rcl and DDS read.
 
-Names are translated as the ROS 2 design says (articles ros2_dds_security and topic_and_service_names); the files are those
-of DDS Security 1.1: governance and permissions as S/MIME signed by the permissions authority, an identity for each enclave.
+Names are translated as the ROS 2 design says (articles ros2_dds_security and topic_and_service_names); the files are
+those of DDS Security 1.1: governance and permissions as S/MIME signed by their authority, an identity for each
+enclave.
 """
 
 from __future__ import annotations
@@ -57,14 +58,16 @@ def check_structure(element: ElementTree.Element) -> None:
     """Assert that an element and all below it are as sros2's policy.xsd has them."""
     tag = element.tag
     if tag not in CHILDREN:
-        assert not element.attrib and element.text and element.text.strip(), tag
+        assert not element.attrib, tag
+        assert (element.text or "").strip(), f"{tag} is empty"
         return
     assert {child.tag for child in element} <= CHILDREN[tag], (tag, [child.tag for child in element])
     assert len(element) >= (0 if tag == "profile" else 1), f"{tag} is empty"
     assert REQUIRED.get(tag, set()) <= set(element.attrib), (tag, element.attrib)
     assert set(element.attrib) <= REQUIRED.get(tag, set()) | RULES.get(tag, set()), (tag, element.attrib)
     if tag in RULES:
-        assert element.attrib and set(element.attrib.values()) <= {"ALLOW", "DENY"}, (tag, element.attrib)
+        assert element.attrib, f"{tag} has no rule"
+        assert set(element.attrib.values()) <= {"ALLOW", "DENY"}, (tag, element.attrib)
     for child in element:
         check_structure(child)
 
