@@ -60,6 +60,7 @@ class AuditorSection:
     status_period: float | None = None
     horizon: float | None = None
     checkpoint_period: float | None = None
+    log_backlog_mb: float | None = None
 
 
 @dataclass(frozen=True)
