@@ -11,7 +11,7 @@ from typing import Any
 
 from og_ros.attest import keys
 from og_ros.attest.sealing import Sealer
-from og_ros.audit.unsealing import unseal
+from og_ros.audit.recording.unsealing import unseal
 from og_ros.nodes.interface_definition import interface_definition
 from og_ros.nodes.recording import RecordedTopic, Recording
 from og_ros.nodes.recording_seal import RecordingSeal

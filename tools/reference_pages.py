@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from og_ros.audit.findings import KINDS
-from og_ros.audit.predicates import PREDICATES
-from og_ros.audit.report_file import report_schema
+from og_ros.audit.reports.predicates import PREDICATES
+from og_ros.audit.reports.report_file import report_schema
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.parameters import COUNTS, DEFAULTS, LISTS, NUMBERS, SWITCHES, TEXTS
 

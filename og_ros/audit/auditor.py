@@ -314,10 +314,15 @@ class Auditor:
         )
 
     def is_decision(self, inference: Inference) -> bool:
-        """Return whether an inference is a decision: it writes a command, which no other attested stage reads."""
+        """Return whether an inference is a decision: it writes a command, which no other attested stage reads.
+
+        What a source signs is one only where the policy names its topic, such as that of a joystick.
+        """
         outputs = inference.attestation.statement.outputs
         if self.policy.decisions:
             return any(reference.topic in self.policy.decisions for reference in outputs)
+        if inference.attestation.statement.is_source:
+            return False
         return any(not self.joiner.consumers.get(r.topic, set()) - {inference.stage} for r in outputs)
 
     def _settle(self, before_ns: int, final: bool) -> None:
@@ -333,7 +338,12 @@ class Auditor:
 
     def _judge(self, inference: Inference) -> None:
         levels = levels_of(inference)
-        self.levels.add(inference.stage, levels, lambda: facts_of(inference, self.registry, self.log))
+        self.levels.add(
+            inference.stage,
+            levels,
+            lambda: facts_of(inference, self.registry, self.log),
+            source=inference.attestation.statement.is_source,
+        )
         self.disclosure.add(inference)
         self._report_all(self.judge.inference(inference, levels))
         decision = self.is_decision(inference)

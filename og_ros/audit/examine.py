@@ -19,8 +19,8 @@ from og_ros.attest.statement import NO_DIGEST
 from og_ros.attest.template import AttestationReader
 from og_ros.audit.certificates import Certificates
 from og_ros.audit.findings import Finding
+from og_ros.audit.recording.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.audit.records import Inference, Message, Record
-from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.errors import AttestationError
 from og_ros.registry import Registry
 

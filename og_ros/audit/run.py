@@ -12,7 +12,6 @@ from og_ros.attest import DataReference
 from og_ros.attest.content_key import KeyRing
 from og_ros.audit import recorded_checkpoints
 from og_ros.audit.auditor import Auditor
-from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.findings import Finding
 from og_ros.audit.judge import RunTotals, SessionTotal
@@ -21,12 +20,13 @@ from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.processes import rare_collection
 from og_ros.audit.recorded_checkpoints import CHECKPOINT_TYPE
-from og_ros.audit.reexecution import ReexecutionPlan, conclude, reexecute, select
-from og_ros.audit.reexecution_tally import ReexecutionTally
-from og_ros.audit.report import Report
-from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
+from og_ros.audit.recording.bag import Bag, open_bag
+from og_ros.audit.recording.sealed_records import SEALED_TYPES, SealedRecords
+from og_ros.audit.recording.unsealing import key_ring
+from og_ros.audit.reexecution.rerun import ReexecutionPlan, conclude, reexecute, select
+from og_ros.audit.reexecution.tally import ReexecutionTally
+from og_ros.audit.reports.report import Report
 from og_ros.audit.stream import Stream, arrival
-from og_ros.audit.unsealing import key_ring
 from og_ros.log import Ledger
 from og_ros.registry import Registry
 
@@ -196,5 +196,6 @@ def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals
             SessionTotal(chain.statement.stage, chain.first.topic, chain.lost, chain.count)
             for chain in auditor.sessions.sessions.values()
         ],
+        sources=[name for name, statement in auditor.stages.items() if statement.is_source],
         reexecuted={name: (count.run_again, count.population) for name, count in stages.items()},
     )

@@ -15,12 +15,12 @@ from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest.template import AttestationReader
-from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.examine import CLAIMED_ALGORITHM, Checked, Examiner, Item, Stretch, message_of
 from og_ros.audit.packed import PackedStretch
 from og_ros.audit.processes import rare_collection, worker_context
+from og_ros.audit.recording.bag import Bag, open_bag
+from og_ros.audit.recording.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.audit.records import Message
-from og_ros.audit.sealed_records import SEALED_TYPES, SealedRecords
 from og_ros.errors import BagError, RegistryError
 from og_ros.registry import Registry
 
@@ -55,9 +55,7 @@ class Stream:
     that stretch. Where messages are `sealed`, all of them are read, in this process, since their numbers are checked.
     """
 
-    def __init__(
-        self, bag: Bag, registry: Registry | None, jobs: int = 1, sealed: SealedRecords | None = None
-    ) -> None:
+    def __init__(self, bag: Bag, registry: Registry | None, jobs: int = 1, sealed: SealedRecords | None = None) -> None:
         self._bag, self._registry, self._sealed = bag, registry, sealed
         self._jobs = 1 if sealed is not None else jobs
         self._attestations = {t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE}
@@ -86,14 +84,16 @@ class Stream:
         """Examine spans in worker processes, a few ahead of the one that is wanted."""
         registry = self._registry
         trusted = None if registry is None else (registry.directory.absolute(), registry.fingerprint, registry.number)
-        # The first stretch shows which topics the others are to hash.
-        yield _examine(self._bag, Examiner(registry), spans[0], {})
         reader = AttestationReader()
         start = (self._bag.path.absolute(), self._bag.unpacked, trusted)
         with ProcessPoolExecutor(self._jobs, worker_context(), _begin_worker, start) as pool:
             waiting: deque[Future[PackedStretch]] = deque()
             rest = iter(spans[1:])
             try:
+                for _ in range(self._jobs):
+                    pool.submit(_begun)  # they start while the first stretch is read
+                # The first stretch shows which topics the others are to hash.
+                yield _examine(self._bag, Examiner(registry), spans[0], {})
                 for _ in range(len(spans) - 1):
                     while len(waiting) < self._jobs + 2 and (span := next(rest, None)) is not None:
                         waiting.append(pool.submit(_work, span, dict(self._known)))
@@ -141,9 +141,7 @@ def arrival(item: Item) -> int:
     return item.inference.received_ns if isinstance(item, Checked) else item.received_ns
 
 
-def _examine(
-    bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str], every_topic: bool = False
-) -> Stretch:
+def _examine(bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str], every_topic: bool = False) -> Stretch:
     """Examine a span: every topic where nothing is known yet, else the attestations and what they have named."""
     topics = None
     if known and not every_topic:
@@ -171,6 +169,10 @@ def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, int] | N
     bag = stack.enter_context(open_bag(path, unpacked))
     atexit.register(stack.close)
     _worker = bag, Examiner(registry)
+
+
+def _begun() -> None:
+    """Do nothing, in a worker: it has begun once this is done."""
 
 
 def _work(span: Span, known: Mapping[str, str]) -> PackedStretch:

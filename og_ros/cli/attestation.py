@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from og_ros.attest import ATTESTATION_TYPE
-    from og_ros.audit.bag import open_bag
+    from og_ros.audit.recording.bag import open_bag
 
     with open_bag(args.bag) as bag:
         topics = [topic.name for topic in bag.topics.values() if topic.type == ATTESTATION_TYPE]

@@ -13,9 +13,9 @@ from og_ros.errors import BagError, ConfigError
 
 if TYPE_CHECKING:
     from og_ros.attest import SoftwareSigner
-    from og_ros.audit.html_report import HtmlCollector
-    from og_ros.audit.regulation import Profile
-    from og_ros.audit.report import Report
+    from og_ros.audit.reports.html_report import HtmlCollector
+    from og_ros.audit.reports.regulation import Profile
+    from og_ros.audit.reports.report import Report
     from og_ros.registry import Registry
 
 _FILES = ("html", "json", "sarif", "junit", "summary")
@@ -59,11 +59,11 @@ class Outputs:
             raise ConfigError(f"two outputs cannot both go to {min(twice)}")
         outputs = cls(args)
         if args.html:
-            from og_ros.audit.html_report import HtmlCollector
+            from og_ros.audit.reports.html_report import HtmlCollector
 
             outputs.collector = HtmlCollector()
         if args.profile:
-            from og_ros.audit.regulation import load_profile
+            from og_ros.audit.reports.regulation import load_profile
 
             outputs.profiles = [load_profile(name) for name in args.profile]
         if args.summary:
@@ -71,7 +71,7 @@ class Outputs:
 
             outputs.signer = SoftwareSigner.load(args.sign_key)
         if args.summary or args.sarif:
-            from og_ros.audit.recording_files import digest_files
+            from og_ros.audit.recording.recording_files import digest_files
 
             outputs.files = digest_files(args.bag)
         return outputs
@@ -84,7 +84,7 @@ class Outputs:
     def write(self, report: Report, registry: Registry | None) -> Report:
         """Write everything; returns the report with the profiles' assessments."""
         if self.profiles:
-            from og_ros.audit.assessment import assess
+            from og_ros.audit.reports.assessment import assess
 
             data = report.as_json()
             report = replace(report, profiles=tuple(assess(profile, data) for profile in self.profiles))
@@ -93,17 +93,17 @@ class Outputs:
         if self.args.json:
             write_json(data, self.args.json)
         if self.args.sarif:
-            from og_ros.audit.sarif import sarif
+            from og_ros.audit.reports.sarif import sarif
 
             write_json(sarif(data, self.files), self.args.sarif)
         if self.args.junit:
-            from og_ros.audit.junit import junit
+            from og_ros.audit.reports.junit import junit
             from og_ros.cli.report import write_text
 
             write_text(junit(data), self.args.junit)
         if self.collector is not None:
-            from og_ros.audit.bag import open_bag
-            from og_ros.audit.html_report import write_html
+            from og_ros.audit.recording.bag import open_bag
+            from og_ros.audit.reports.html_report import write_html
 
             with open_bag(self.args.bag) as bag:
                 write_html(report, self.collector, bag, registry, self.args.ledger, self.args.html, summary=summary)
@@ -112,8 +112,8 @@ class Outputs:
     def _sign(self, report: dict[str, Any]) -> bytes | None:
         if self.signer is None:
             return None
-        from og_ros.audit.recording_files import digest_files
-        from og_ros.audit.summary import sign_summary
+        from og_ros.audit.recording.recording_files import digest_files
+        from og_ros.audit.reports.summary import sign_summary
 
         if digest_files(self.args.bag) != self.files:
             raise BagError(f"{self.args.bag} changed while it was audited; audit it again")

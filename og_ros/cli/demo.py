@@ -10,7 +10,7 @@ from og_ros.cli.output import EXIT_CODES, write_json
 from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from og_ros.audit.report import Report
+    from og_ros.audit.reports.report import Report
     from og_ros.nodes.demo import DemoFiles
 
 # So many inferences are run again after the drive: all of them, unless the drive is long.
@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     import os
     import signal
 
-    from og_ros.audit.bag import open_bag
-    from og_ros.audit.html_report import HtmlCollector, write_html
-    from og_ros.audit.reexecution import ReexecutionPlan
+    from og_ros.audit.recording.bag import open_bag
+    from og_ros.audit.reexecution.rerun import ReexecutionPlan
+    from og_ros.audit.reexecution.sampling import fresh_beacon, parse_sample
+    from og_ros.audit.reports.html_report import HtmlCollector, write_html
     from og_ros.audit.run import audit_bag
-    from og_ros.audit.sampling import fresh_beacon, parse_sample
     from og_ros.cli.output import progress_bar
     from og_ros.nodes.attacks import ATTACKS
 
@@ -133,7 +133,7 @@ def _show_gate(files: DemoFiles, registry: Any) -> int:
     """Tell what reached the wheels; returns how many messages nobody answers for."""
     import sys
 
-    from og_ros.audit.bag import open_bag
+    from og_ros.audit.recording.bag import open_bag
     from og_ros.gate.recorded import what_passed
     from og_ros.nodes.demo import GATE_OUTPUT
 

@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> tuple[Any, str]:
-    from og_ros.audit.predicates import PREDICATES
-    from og_ros.audit.regulation import builtin_profiles, load_profile
+    from og_ros.audit.reports.predicates import PREDICATES
+    from og_ros.audit.reports.regulation import builtin_profiles, load_profile
     from og_ros.cli.table import format_table
 
     profiles = [load_profile(name) for name in builtin_profiles()]
@@ -71,7 +71,7 @@ def _list(_: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _show(args: argparse.Namespace) -> tuple[Any, str]:
-    from og_ros.audit.regulation import load_profile
+    from og_ros.audit.reports.regulation import load_profile
 
     profile = load_profile(args.profile)
     clauses = {
@@ -101,9 +101,9 @@ def _show(args: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _assess(args: argparse.Namespace) -> tuple[Any, str]:
-    from og_ros.audit.assessment import assess, render
-    from og_ros.audit.regulation import load_profile
-    from og_ros.audit.report_file import load_report
+    from og_ros.audit.reports.assessment import assess, render
+    from og_ros.audit.reports.regulation import load_profile
+    from og_ros.audit.reports.report_file import load_report
 
     if not args.report.is_file():
         raise ConfigError(f"there is no report {args.report}; make it with `og-ros audit BAG --json FILE`")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
-    from og_ros.audit.reexecution import ReexecutionPlan
+    from og_ros.audit.reexecution.rerun import ReexecutionPlan
 
 _SHOWN_REASONS: Final = 3
 
@@ -42,9 +42,9 @@ def reexecution_plan(args: argparse.Namespace) -> ReexecutionPlan | None:
             if getattr(args, name) is not None:
                 raise ConfigError(f"--{name.replace('_', '-')} is of no use without --reexecute")
         return None
-    from og_ros.audit.comparison import DEFAULT_TOLERANCE, parse_tolerance
-    from og_ros.audit.reexecution import ReexecutionPlan
-    from og_ros.audit.sampling import fresh_beacon, parse_beacon, parse_sample
+    from og_ros.audit.reexecution.comparison import DEFAULT_TOLERANCE, parse_tolerance
+    from og_ros.audit.reexecution.rerun import ReexecutionPlan
+    from og_ros.audit.reexecution.sampling import fresh_beacon, parse_beacon, parse_sample
     from og_ros.registry.timestamp import read_time
 
     sample = parse_sample(args.reexecute)

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError("a replay needs ROS 2 (rclpy): source ROS, or pip install og_ros[ros]") from error
 
-    from og_ros.audit.bag import open_bag
+    from og_ros.audit.recording.bag import open_bag
     from og_ros.nodes.replay import Replay
 
     with open_bag(args.bag) as bag:

@@ -43,11 +43,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert a report and return its verdict's exit code."""
-    from og_ros.audit.junit import junit
-    from og_ros.audit.plain_text import visible
-    from og_ros.audit.recording_files import digest_files
-    from og_ros.audit.report_file import SCHEMA_FILE, load_report
-    from og_ros.audit.sarif import sarif
+    from og_ros.audit.recording.recording_files import digest_files
+    from og_ros.audit.reports.junit import junit
+    from og_ros.audit.reports.plain_text import visible
+    from og_ros.audit.reports.report_file import SCHEMA_FILE, load_report
+    from og_ros.audit.reports.sarif import sarif
 
     if args.schema:
         print(SCHEMA_FILE.read_text(encoding="utf-8"), end="")

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from og_ros.audit.assessment import render
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES
-from og_ros.audit.report import Report, Verdict
+from og_ros.audit.reports.assessment import render
+from og_ros.audit.reports.report import Report, Verdict
 from og_ros.cli.reexecution import reexecution_lines
 from og_ros.cli.terminal import Terminal
 

@@ -13,7 +13,7 @@ from og_ros.errors import ConfigError, ReportError, SummaryRejected
 
 if TYPE_CHECKING:
     from og_ros.attest.keys import PublicKey
-    from og_ros.audit.summary import Summary
+    from og_ros.audit.reports.summary import Summary
     from og_ros.registry import Registry
 
 EPILOG = """\
@@ -69,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _sign(args: argparse.Namespace) -> int:
     from og_ros.attest.signer import SoftwareSigner
-    from og_ros.audit.bag import open_bag
-    from og_ros.audit.recording_files import digest_files
-    from og_ros.audit.report_file import load_report
-    from og_ros.audit.summary import sign_summary
+    from og_ros.audit.recording.bag import open_bag
+    from og_ros.audit.recording.recording_files import digest_files
+    from og_ros.audit.reports.report_file import load_report
+    from og_ros.audit.reports.summary import sign_summary
 
     report = load_report(args.report)
     with open_bag(args.bag) as bag:
@@ -94,7 +94,7 @@ def _sign(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    from og_ros.audit.summary import verify_summary
+    from og_ros.audit.reports.summary import verify_summary
 
     try:
         data = args.file.read_bytes()
@@ -128,8 +128,8 @@ def _trust(args: argparse.Namespace) -> PublicKey | Registry:
 
 
 def _hold_against(summary: Summary, args: argparse.Namespace) -> None:
-    from og_ros.audit.recording_files import digest_files
-    from og_ros.audit.report_file import load_report
+    from og_ros.audit.recording.recording_files import digest_files
+    from og_ros.audit.reports.report_file import load_report
 
     if args.report is not None:
         summary.check_report(load_report(args.report))
@@ -168,7 +168,7 @@ def _describe(summary: Summary, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(shown: dict[str, Any]) -> None:
-    from og_ros.audit.plain_text import visible
+    from og_ros.audit.reports.plain_text import visible
 
     audit = shown["audit"]
     counts = audit["counts"]

@@ -42,8 +42,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Unseal and return the exit code."""
     from og_ros.attest.content_key import load_recipient_key
-    from og_ros.audit.bag import open_bag
-    from og_ros.audit.unsealing import unseal
+    from og_ros.audit.recording.bag import open_bag
+    from og_ros.audit.recording.unsealing import unseal
 
     key = load_recipient_key(args.key)
     with open_bag(args.bag) as bag:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from og_ros.attest import Clock, DataReference, Disclosure, Session, digest
+from og_ros.attest import Clock, DataReference, Disclosure, Mode, Session, digest
 from og_ros.attest.commitment import conceal, salt_of
 from og_ros.attest.digest import covered_size
 from og_ros.attest.side_file import SideRecord
@@ -104,17 +104,19 @@ class AttestationPublisher:
         disclosing: Disclosing | None = None,
         journal: Journal | None = None,
         lag_ms: int = LAG_MS,
+        mode: Mode = Mode.SIGNED,
     ) -> None:
         """`publish` gets serialised attestations; `report` gets a kind of failure and the error, from any thread.
 
         Without `disclosing` no message can be committed to. Each attestation is in `journal` before it is published.
+        `mode` is what the records say of themselves: SIGNED by who did it, or OBSERVED by who looked on.
         """
         self.session = session
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self.published = 0
         self._publish, self._report = publish, report
         self._disclosing = disclosing
-        self._journal = journal
+        self._journal, self._mode = journal, mode
         self._queue: SigningQueue[Inference] = SigningQueue(capacity, lag_ms * 10**6)
         self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
         self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
@@ -181,6 +183,8 @@ class AttestationPublisher:
             clock=inference.clock,
             start_monotonic_ns=inference.start_monotonic_ns,
             duration_ns=inference.duration_ns,
+            mode_requested=self._mode,
+            mode_used=self._mode,
         )
         if self._journal is not None:
             self._journal.append(attestation.statement.sequence, attestation.cose)

@@ -27,7 +27,6 @@ last attestations before it leaves; with rclpy.spin, call `attest.close()` while
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import threading
 import time
@@ -43,7 +42,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
-from og_ros.errors import AttestationError, ConfigError, ModelError
+from og_ros.errors import AttestationError, ConfigError
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
 from og_ros.nodes.disclosing import SessionDisclosure
@@ -53,7 +52,7 @@ from og_ros.nodes.signing_queue import LAG_MS
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
-from og_ros.stages.runtime import cpu_class, processing_digest, source_of
+from og_ros.stages.runtime import cpu_class, file_digest, processing_digest, source_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -155,7 +154,7 @@ class Attestor:
         reference = ModelReference(
             name=model_name or (path.stem if path is not None else stage),
             version=model_version,
-            digest=_file_digest(path) if path is not None else model_digest or b"",
+            digest=file_digest(path) if path is not None else model_digest or b"",
             format=model_format or _format(path),
         )
         runtime = Runtime(
@@ -342,17 +341,6 @@ def attested(function: F) -> F:
             return function(node, *args, **kwargs)
 
     return call  # type: ignore[return-value]
-
-
-def _file_digest(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            state = hashlib.sha256()
-            while block := file.read(1 << 20):
-                state.update(block)
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
-    return state.digest()
 
 
 def _format(path: Path | None) -> str:

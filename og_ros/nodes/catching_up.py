@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
+from collections.abc import Collection
 from typing import Any, Final
 
 from rclpy.node import Node
@@ -45,13 +46,14 @@ class CatchingUp:
 
     # On the executor's thread.
 
-    def discover(self) -> None:
-        """Look which nodes offer their journal."""
-        found = {
+    def discover(self, within: str, heard: Collection[str]) -> None:
+        """Look which nodes offer their journal: those in the namespace `within` (ends with a slash), and `heard`."""
+        offered = {
             name[: -len(SERVICE) - 1]
             for name, types in self._node.get_service_names_and_types()
             if TYPE in types and name.endswith(f"/{SERVICE}")
         }
+        found = {name for name in offered if name.startswith(within) or name in heard}
         for name in found - self._clients.keys():
             self._clients[name] = self._node.create_client(GetAttestations, f"{name}/{SERVICE}")
         self._reachable = frozenset(name for name in found if self._clients[name].service_is_ready())

@@ -10,8 +10,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from og_ros.audit.bag import Bag, open_bag
-from og_ros.audit.storage import StoredTopic
+from og_ros.audit.recording.bag import Bag, open_bag
+from og_ros.audit.recording.storage import StoredTopic
 from og_ros.errors import BagError
 
 

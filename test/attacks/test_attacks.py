@@ -12,8 +12,8 @@ from attacker import Attacker
 from real_runs import RealRuns
 
 from og_ros.attest import ATTESTATION_TYPE
-from og_ros.audit.bag import open_bag
 from og_ros.audit.findings import KINDS, Severity
+from og_ros.audit.recording.bag import open_bag
 from og_ros.audit.records import Record
 from og_ros.registry import Registry
 

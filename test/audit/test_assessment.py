@@ -10,11 +10,11 @@ import pytest
 from audit_reports import NAMES, audited, report, with_finding
 from scenario import honest_run
 
-from og_ros.audit.assessment import STANDING, assess, render
 from og_ros.audit.families import FAMILY_OF
 from og_ros.audit.findings import KINDS, Severity
-from og_ros.audit.predicates import PREDICATES
-from og_ros.audit.regulation import Clause, Profile, Strength, Support, builtin_profiles, load_profile
+from og_ros.audit.reports.assessment import STANDING, assess, render
+from og_ros.audit.reports.predicates import PREDICATES
+from og_ros.audit.reports.regulation import Clause, Profile, Strength, Support, builtin_profiles, load_profile
 
 LIMITS = {"latency_bounded": 100.0}
 VIOLATIONS = [kind for kind, known in KINDS.items() if known.severity is Severity.VIOLATION]

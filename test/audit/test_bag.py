@@ -10,7 +10,7 @@ import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 from scenario import honest_run
 
-from og_ros.audit.bag import open_bag
+from og_ros.audit.recording.bag import open_bag
 from og_ros.audit.run import audit_bag
 from og_ros.errors import OgError
 from og_ros.registry import Registry

@@ -13,7 +13,7 @@ from raw_bags import Message
 from rosbags.rosbag2 import StoragePlugin
 from scenario import Run, honest_run
 
-from og_ros.audit.bag import open_bag
+from og_ros.audit.recording.bag import open_bag
 from og_ros.audit.run import audit_bag
 from og_ros.errors import BagError
 

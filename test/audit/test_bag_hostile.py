@@ -20,8 +20,8 @@ from backports import zstd
 from hostile_bags import HEADER, HOSTILE_DIRECTORY, HOSTILE_MCAP, HOSTILE_SQLITE, MESSAGES, described, ended
 from raw_bags import Message, channel, chunk, record, text
 
-from og_ros.audit import decompression
-from og_ros.audit.bag import open_bag
+from og_ros.audit.recording import decompression
+from og_ros.audit.recording.bag import open_bag
 from og_ros.errors import BagError
 
 
@@ -174,7 +174,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     program = """
 import resource, sys
 from pathlib import Path
-from og_ros.audit.bag import open_bag
+from og_ros.audit.recording.bag import open_bag
 from og_ros.errors import BagError
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 for name in "ab":

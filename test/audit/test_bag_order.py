@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from raw_bags import Message
 from rosbags.rosbag2 import Reader
 
-from og_ros.audit import bag_files, decompression, time_order
-from og_ros.audit.bag import Bag, open_bag
+from og_ros.audit.recording import bag_files, decompression, time_order
+from og_ros.audit.recording.bag import Bag, open_bag
 from og_ros.errors import BagError
 
 TOPICS = ("/a", "/b", "/c")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import wire_messages as wire
 
-from og_ros.audit.comparison import DEFAULT_TOLERANCE, Tolerance, compare, parse_tolerance
+from og_ros.audit.reexecution.comparison import DEFAULT_TOLERANCE, Tolerance, compare, parse_tolerance
 from og_ros.errors import AttestationError, ConfigError
 
 ARRAY, TWIST, IMAGE = "std_msgs/msg/Float32MultiArray", "geometry_msgs/msg/TwistStamped", "sensor_msgs/msg/Image"

@@ -21,7 +21,7 @@ from og_ros.attest import SoftwareSigner, keys
 from og_ros.audit.fleet import FleetReport, Progress, audit_fleet, on_dask
 from og_ros.audit.fleet import local as local_engine
 from og_ros.audit.fleet.recordings import find_recordings
-from og_ros.audit.report import Verdict
+from og_ros.audit.reports.report import Verdict
 from og_ros.cli.fleet_view import show_fleet
 from og_ros.errors import BagError, ConfigError, PolicyError
 

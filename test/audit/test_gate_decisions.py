@@ -28,10 +28,10 @@ from og_ros.attest import (
 from og_ros.attest.digest import covered_size
 from og_ros.audit.gate_decisions import VERDICT
 from og_ros.audit.records import Record
-from og_ros.audit.reexecution import ReexecutionPlan
-from og_ros.audit.report import Report
+from og_ros.audit.reexecution.rerun import ReexecutionPlan
+from og_ros.audit.reexecution.sampling import ALL, Beacon
+from og_ros.audit.reports.report import Report
 from og_ros.audit.run import audit_bag
-from og_ros.audit.sampling import ALL, Beacon
 from og_ros.registry import Registry, RegistryWriter
 
 COMMAND, ARRAY = "/wheel_command", "std_msgs/msg/Float32MultiArray"

@@ -156,7 +156,7 @@ def test_a_sealed_message_that_is_gone_or_twice(tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     run = sealed_run = honest_run(40)
     sealed(sealed_run, tmp_path, key.public_key())
-    from og_ros.audit.bag import open_bag
+    from og_ros.audit.recording.bag import open_bag
 
     with open_bag(tmp_path / "bag") as bag:
         records = [dataclasses.replace(r, payload=bytes(r.payload)) for r in bag.records()]

@@ -23,7 +23,7 @@ from og_ros.attest.digest import covered_size
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import parse_policy
 from og_ros.audit.records import Inference, Record
-from og_ros.audit.report import Report, Verdict
+from og_ros.audit.reports.report import Report, Verdict
 from og_ros.audit.run import audit_bag
 from og_ros.registry import Registry, RegistryWriter
 

@@ -15,14 +15,14 @@ from report_runs import real_run, write_page
 from scenario import Run
 
 from og_ros.attest import digest
-from og_ros.audit.bag import open_bag
-from og_ros.audit.exhibit_sources import NOT_RECORDED, OVER_BUDGET, Exhibits, gather
-from og_ros.audit.exhibits import Budget, ExhibitCollector
-from og_ros.audit.html_report import HtmlCollector, write_html
-from og_ros.audit.page_source import PAGE, content_hash, fill, link, modules
-from og_ros.audit.report_file import report_digest
+from og_ros.audit.recording.bag import open_bag
+from og_ros.audit.reports.exhibit_sources import NOT_RECORDED, OVER_BUDGET, Exhibits, gather
+from og_ros.audit.reports.exhibits import Budget, ExhibitCollector
+from og_ros.audit.reports.html_report import HtmlCollector, write_html
+from og_ros.audit.reports.page_source import PAGE, content_hash, fill, link, modules
+from og_ros.audit.reports.report_file import report_digest
+from og_ros.audit.reports.series import BINS, Envelope
 from og_ros.audit.run import audit_bag
-from og_ros.audit.series import BINS, Envelope
 from og_ros.errors import ReportError
 from og_ros.log import VerifierKey, verify_proof
 from og_ros.registry import Registry

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from og_ros.audit.families import FAMILIES, FAMILY_OF
 from og_ros.audit.findings import KINDS, Severity
-from og_ros.audit.junit import junit
+from og_ros.audit.reports.junit import junit
 
 
 def parsed(text: str) -> junitparser.JUnitXml:

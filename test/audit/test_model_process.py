@@ -28,10 +28,10 @@ from og_ros.attest import (
     keys,
 )
 from og_ros.attest.digest import covered_size
-from og_ros.audit.model_pool import ModelPool
-from og_ros.audit.model_process import ModelProcess
-from og_ros.audit.reexecuted import Outcome, Reexecution
-from og_ros.audit.reexecutor import Reexecutor
+from og_ros.audit.reexecution.model_pool import ModelPool
+from og_ros.audit.reexecution.model_process import ModelProcess
+from og_ros.audit.reexecution.reexecuted import Outcome, Reexecution
+from og_ros.audit.reexecution.reexecutor import Reexecutor
 from og_ros.errors import ConfigError
 from og_ros.stages.inference import Inference
 from og_ros.stages.model import OnnxModel

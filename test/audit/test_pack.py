@@ -16,7 +16,7 @@ from og_ros.attest import SoftwareSigner, cose, keys
 from og_ros.audit.pack import PackOptions, layout, verify_pack, write_pack
 from og_ros.audit.pack.readme import readme
 from og_ros.audit.policy import parse_policy
-from og_ros.audit.report import Verdict
+from og_ros.audit.reports.report import Verdict
 from og_ros.cli.main import main
 from og_ros.errors import BagError, PackError, RegistryError
 from og_ros.log import verify_proof

@@ -10,9 +10,9 @@ import pytest
 from scenario import STAGES, Run, honest_run
 
 from og_ros.attest import digest
-from og_ros.audit import payloads
-from og_ros.audit.bag import Bag, open_bag
-from og_ros.audit.payloads import fetch
+from og_ros.audit.recording import payloads
+from og_ros.audit.recording.bag import Bag, open_bag
+from og_ros.audit.recording.payloads import fetch
 from og_ros.audit.records import Inference
 
 TICKS = 200  # 10 s

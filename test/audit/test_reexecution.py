@@ -35,14 +35,14 @@ from og_ros.attest import (
     keys,
 )
 from og_ros.attest.digest import covered_size
-from og_ros.audit.bag import open_bag
-from og_ros.audit.comparison import Tolerance
 from og_ros.audit.findings import KINDS, Finding, Severity
+from og_ros.audit.recording.bag import open_bag
 from og_ros.audit.records import Record
-from og_ros.audit.reexecution import ReexecutionPlan, conclude, reexecute, select
-from og_ros.audit.reexecution_tally import ReexecutionTally
+from og_ros.audit.reexecution.comparison import Tolerance
+from og_ros.audit.reexecution.rerun import ReexecutionPlan, conclude, reexecute, select
+from og_ros.audit.reexecution.sampling import ALL, Beacon, parse_beacon, parse_sample
+from og_ros.audit.reexecution.tally import ReexecutionTally
 from og_ros.audit.run import audit_bag
-from og_ros.audit.sampling import ALL, Beacon, parse_beacon, parse_sample
 from og_ros.errors import ConfigError, ModelError
 from og_ros.registry import Registry
 from og_ros.stages.pipeline import load_pipeline

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from og_ros.audit.predicates import PREDICATES
-from og_ros.audit.regulation import Strength, builtin_profiles, load_profile, read_condition
+from og_ros.audit.reports.predicates import PREDICATES
+from og_ros.audit.reports.regulation import Strength, builtin_profiles, load_profile, read_condition
 from og_ros.errors import ConfigError
 
 GOOD = """\

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from og_ros.audit.findings import KINDS
 from og_ros.audit.levels import AXES
-from og_ros.audit.predicates import PREDICATES
-from og_ros.audit.report_file import load_report, parse_report, report_digest, report_schema
+from og_ros.audit.reports.predicates import PREDICATES
+from og_ros.audit.reports.report_file import load_report, parse_report, report_digest, report_schema
 from og_ros.errors import ReportError
 
 
@@ -49,9 +49,9 @@ def test_a_report_of_a_run_that_was_run_again(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="re-execution needs onnxruntime (extra `robot`)")
     from model_run import drive
 
-    from og_ros.audit.reexecution import ReexecutionPlan
+    from og_ros.audit.reexecution.rerun import ReexecutionPlan
+    from og_ros.audit.reexecution.sampling import ALL, Beacon
     from og_ros.audit.run import audit_bag
-    from og_ros.audit.sampling import ALL, Beacon
 
     run = drive(tmp_path / "run", 6)
     plan = ReexecutionPlan(ALL, Beacon(b"test"), run.pipeline)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from og_ros.audit.confidence import bad_at_most
-from og_ros.audit.sampling import (
+from og_ros.audit.reexecution.confidence import bad_at_most
+from og_ros.audit.reexecution.sampling import (
     ALL,
     Beacon,
     Identity,

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scenario import honest_run
 
 from og_ros.audit.findings import KINDS, Severity
-from og_ros.audit.recording_files import digest_files
+from og_ros.audit.recording.recording_files import digest_files
+from og_ros.audit.reports.sarif import NOT_CHECKED, fingerprint, sarif
 from og_ros.audit.run import audit_bag
-from og_ros.audit.sarif import NOT_CHECKED, fingerprint, sarif
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-2.1.0.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

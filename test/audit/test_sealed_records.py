@@ -12,8 +12,8 @@ from og_ros.attest.content_key import KeyRing
 from og_ros.attest.sealed_wire import DEFINITION_TOPIC, SEAL_TYPE, SEALED_TYPE, write_seal, write_sealed
 from og_ros.attest.sealing import Sealer
 from og_ros.attest.statement import Disclosure
+from og_ros.audit.recording.sealed_records import SealedRecords
 from og_ros.audit.records import Record
-from og_ros.audit.sealed_records import SealedRecords
 
 PRIVATE = ec.generate_private_key(ec.SECP256R1())
 KIND = "geometry_msgs/msg/Twist"

@@ -17,8 +17,8 @@ from og_ros.attest.digest import covered_size
 from og_ros.attest.statement import Clock
 from og_ros.audit import auditor as auditor_module
 from og_ros.audit import stream
-from og_ros.audit.bag import open_bag
 from og_ros.audit.memory import Retention
+from og_ros.audit.recording.bag import open_bag
 from og_ros.audit.records import Inference, Record
 from og_ros.audit.run import audit_bag
 from og_ros.audit.sessions import SessionChain

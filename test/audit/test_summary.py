@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from scenario import Run, honest_run
 
 from og_ros.attest import Algorithm, SoftwareSigner, keys
-from og_ros.audit.recording_files import digest_files, recording_digest
-from og_ros.audit.report_file import report_digest
+from og_ros.audit.recording.recording_files import digest_files, recording_digest
+from og_ros.audit.reports.report_file import report_digest
+from og_ros.audit.reports.summary import EXTENSION, PREDICATE_TYPE, Summary, sign_summary, verify_summary
 from og_ros.audit.run import audit_bag
-from og_ros.audit.summary import EXTENSION, PREDICATE_TYPE, Summary, sign_summary, verify_summary
 from og_ros.cli.main import main
 from og_ros.errors import BagError, OgError, ReportError, SummaryRejected
 from og_ros.registry import Registry, RegistryWriter, dsse

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("onnxruntime", reason="re-execution needs onnxruntime (extra `robot`)")
 from model_run import MODELS, ROOT
 
-from og_ros.audit.comparison import DEFAULT_TOLERANCE, Tolerance
-from og_ros.audit.reexecuted import Outcome, Reexecution, unavailable
-from og_ros.audit.reexecution import ReexecutionPlan
-from og_ros.audit.reexecution_tally import ReexecutionTally, StageCount
+from og_ros.audit.reexecution.comparison import DEFAULT_TOLERANCE, Tolerance
+from og_ros.audit.reexecution.reexecuted import Outcome, Reexecution, unavailable
+from og_ros.audit.reexecution.rerun import ReexecutionPlan
+from og_ros.audit.reexecution.tally import ReexecutionTally, StageCount
 from og_ros.cli.reexecution import add_reexecution_arguments, reexecution_lines, reexecution_plan
 from og_ros.errors import OgError
 

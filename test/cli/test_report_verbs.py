@@ -10,10 +10,10 @@ import pytest
 from audit_reports import report
 from scenario import honest_run
 
-from og_ros.audit.assessment import STANDING
 from og_ros.audit.findings import KINDS, Severity
-from og_ros.audit.regulation import builtin_profiles
-from og_ros.audit.report_file import report_schema
+from og_ros.audit.reports.assessment import STANDING
+from og_ros.audit.reports.regulation import builtin_profiles
+from og_ros.audit.reports.report_file import report_schema
 from og_ros.cli.main import main
 
 

@@ -10,8 +10,8 @@ from doc_pages import ROOT
 from og_ros.attest import SoftwareSigner, keys
 from og_ros.audit.families import FAMILIES, FAMILY_OF
 from og_ros.audit.findings import KINDS
-from og_ros.audit.regulation import Clause, Profile, Strength, builtin_profiles
-from og_ros.audit.summary import EXTENSION, _audit, sign_summary, verify_summary
+from og_ros.audit.reports.regulation import Clause, Profile, Strength, builtin_profiles
+from og_ros.audit.reports.summary import EXTENSION, _audit, sign_summary, verify_summary
 
 REFERENCE = ROOT / "docs" / "reference"
 

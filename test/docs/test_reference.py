@@ -18,10 +18,10 @@ from doc_pages import ROOT, Block, anchors, blocks, links, pages
 from doc_runs import Demo
 
 from og_ros.attest.keys import generate, public_pem
-from og_ros.audit.findings import KINDS
+from og_ros.audit.findings import KINDS, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
-from og_ros.audit.regulation import load_profile
+from og_ros.audit.reports.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
@@ -183,6 +183,19 @@ def test_findings_of_the_threat_model_are_tested() -> None:
         assert f'"{kind}"' in tests, f"{kind} is in the threat model's table and in no test that raises it"
 
 
+def test_every_violation_is_in_the_threat_model() -> None:
+    text = (DOCS / "concepts" / "threat-model.md").read_text()
+    missing = [name for name, kind in KINDS.items() if kind.severity is Severity.VIOLATION and f"`{name}`" not in text]
+    assert not missing
+
+
+def test_assumptions_of_the_threat_model_are_numbered() -> None:
+    numbers = [row[0] for row in rows(DOCS / "concepts" / "threat-model.md", "## Assumptions")]
+    assert numbers == [f"A{n}" for n in range(1, len(numbers) + 1)]
+    text = (DOCS / "concepts" / "threat-model.md").read_text()
+    assert set(re.findall(r"\bA\d+\b", text)) == set(numbers)
+
+
 def test_kinds_in_the_text_exist() -> None:
     prefixes = ("key_", "model_", "output_", "input_", "session_", "attestation_", "decision_")
     fields_and_levels = {"input_attestation", "model_integrity", "attestation_topic", "model_digest", "model_name",
@@ -231,7 +244,7 @@ def test_cddl_accepts_attestations_and_nothing_else(demo: Demo) -> None:
     import cbor2
 
     from og_ros.attest import ATTESTATION_TYPE, decode_attestation
-    from og_ros.audit.bag import open_bag
+    from og_ros.audit.recording.bag import open_bag
 
     (block,) = (b for b in blocks(REFERENCE / "attestation.md") if b.language == "cddl")
     whole, header, inner = (

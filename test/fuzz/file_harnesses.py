@@ -23,11 +23,11 @@ from made_registry import Attacker
 from og_ros.attest import Algorithm, encode_attestation, sealed_wire, side_file
 from og_ros.attest.content_key import ContentKey, KeyRing
 from og_ros.attest.side_file import read_side_file
-from og_ros.audit.bag import open_bag
 from og_ros.audit.disclosures import load_disclosures
 from og_ros.audit.findings import KINDS
 from og_ros.audit.pack.archive_reader import open_archive
-from og_ros.audit.regulation import load_profile
+from og_ros.audit.recording.bag import open_bag
+from og_ros.audit.reports.regulation import load_profile
 from og_ros.errors import OgError
 from og_ros.log import Ledger
 from og_ros.log.schema import DATABASE

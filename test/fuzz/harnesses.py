@@ -31,16 +31,17 @@ from og_ros.attest import (
 )
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import covered_size, digest
-from og_ros.audit import bag_metadata, policy_yaml
-from og_ros.audit.comparison import parse_tolerance
-from og_ros.audit.decompression import chunk
-from og_ros.audit.message_header import begins_with_header
+from og_ros.audit import policy_yaml
 from og_ros.audit.pack import description, manifest
 from og_ros.audit.policy import parse_policy
-from og_ros.audit.regulation import read_condition
-from og_ros.audit.report_file import parse_report
+from og_ros.audit.recording import bag_metadata
+from og_ros.audit.recording.decompression import chunk
+from og_ros.audit.recording.message_header import begins_with_header
+from og_ros.audit.reexecution.comparison import parse_tolerance
+from og_ros.audit.reexecution.sampling import parse_beacon, parse_sample
+from og_ros.audit.reports.regulation import read_condition
+from og_ros.audit.reports.report_file import parse_report
 from og_ros.audit.runtime_rule import parse_versions
-from og_ros.audit.sampling import parse_beacon, parse_sample
 from og_ros.errors import OgError
 from og_ros.gate import envelope_format, estop
 from og_ros.gate.envelope_check import EnvelopeCheck

@@ -90,7 +90,7 @@ def seeds() -> dict[str, list[bytes]]:
             b"\0" + b"\0\1\0\0" + struct.pack("<iII", 1, 2, 1) + bytes(4) + struct.pack("<II", 0, 0),
         ],
         "pipeline": [p.read_bytes() for p in [ROOT / "config/demo.yaml", *ROOT.glob("config/examples/*.yaml")]],
-        "profile": [p.read_bytes()[:6000] for p in sorted(ROOT.glob("og_ros/audit/profiles/*.yaml"))[:1]],
+        "profile": [p.read_bytes()[:6000] for p in sorted(ROOT.glob("og_ros/audit/reports/profiles/*.yaml"))[:1]],
         "definition": [DEFINITION, IDL],
         "names_and_times": [b"line_perception", b"2026-01-02T03:04:05.678901234Z", b"0.5", b">=1.20,<2", b"0x00ff"],
         "sqlite": [b"", bytes([0, 16, 40, 0, 1]), bytes([0, 32, 0, 255, 0])],

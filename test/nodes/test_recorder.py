@@ -24,7 +24,7 @@ from rosbags.rosbag2 import Reader
 
 from og_ros.attest import ModelReference, Runtime, Session, SoftwareSigner, digest, encode_attestation, keys
 from og_ros.attest.statement import Clock, DataReference
-from og_ros.audit.bag import open_bag
+from og_ros.audit.recording.bag import open_bag
 from og_ros.errors import BagError
 from og_ros.nodes.interface_definition import interface_definition
 from og_ros.nodes.recording import DROPPED_KEY, RecordedTopic, Recording

@@ -32,7 +32,7 @@ from og_ros.attest.commitment import commitment_of, make_secret, salt_of
 from og_ros.attest.sealed_wire import DEFINITION_TOPIC, SEAL_TOPIC, SEALED_TYPE, SEALS_KEY, read_sealed
 from og_ros.attest.sealing import Sealer
 from og_ros.attest.statement import Clock, DataReference, Disclosure
-from og_ros.audit.unsealing import unseal
+from og_ros.audit.recording.unsealing import unseal
 from og_ros.cli.main import main
 from og_ros.errors import BagError
 from og_ros.nodes.interface_definition import interface_definition
@@ -356,7 +356,7 @@ def test_recorders_side_by_side_and_a_kill(peer: Peer, tmp_path: Path, key: Path
         ({"seal": "['nothing.pub']"}, "cannot read the key nothing.pub"),
         ({"committed": "['/x']"}, "recorded in clear without seal"),
         ({"seal": "['{key}.pub']", "committed": "['/x']"}, "disclosure_key is missing"),
-        ({"seal": "['{key}.pub']", "seal_period": 0.0}, "above 0 s"),
+        ({"seal": "['{key}.pub']", "seal_period": 0.0}, "seal_period is 0; it must be"),
     ],
 )
 def test_a_bad_start_is_one_clear_line_and_makes_no_recording(

@@ -18,7 +18,7 @@ import yaml
 from domains import claim_domain
 
 from og_ros.attest import SoftwareSigner, keys
-from og_ros.audit.bag import open_bag
+from og_ros.audit.recording.bag import open_bag
 from og_ros.audit.records import Record
 from og_ros.registry import Registry, RegistryWriter
 

@@ -13,12 +13,12 @@ import scenario
 from scenario import Run, honest_run
 
 from og_ros.attest.cdr import CdrWriter
-from og_ros.audit.assessment import assess
-from og_ros.audit.bag import open_bag
-from og_ros.audit.exhibits import Budget
-from og_ros.audit.html_report import HtmlCollector, write_html
 from og_ros.audit.policy import Policy
-from og_ros.audit.regulation import load_profile
+from og_ros.audit.recording.bag import open_bag
+from og_ros.audit.reports.assessment import assess
+from og_ros.audit.reports.exhibits import Budget
+from og_ros.audit.reports.html_report import HtmlCollector, write_html
+from og_ros.audit.reports.regulation import load_profile
 from og_ros.audit.run import audit_bag
 from og_ros.registry import Registry, RegistryWriter
 

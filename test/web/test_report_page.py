@@ -15,7 +15,7 @@ from chromium import Chromium, Tab
 from report_runs import HEIGHT, WIDTH, pixel, real_run, write_page
 
 from og_ros.attest import SoftwareSigner, keys
-from og_ros.audit.summary import sign_summary
+from og_ros.audit.reports.summary import sign_summary
 from og_ros.registry import RegistryWriter
 
 AXE = Path(__file__).resolve().parents[2] / ".cache" / "axe" / "axe.min.js"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from chromium import Chromium, Tab
 
-from og_ros.audit.page_source import PAGE, link
+from og_ros.audit.reports.page_source import PAGE, link
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "attestation_v1.json").read_text())
 OFFERED = ("fromHex", "toHex", "decodeCose", "readPem", "verifyAttestation", "messageDigest")

@@ -14,7 +14,7 @@ from og_ros.audit.findings import KINDS, Severity
 from og_ros.audit.fleet.crosscheck import FleetFinding, Overlap
 from og_ros.audit.fleet.task import Outcome
 from og_ros.audit.levels import AXES, lower
-from og_ros.audit.report import Verdict
+from og_ros.audit.reports.report import Verdict
 
 VERSION: Final = 1
 _ROOT: Final = re.compile(r" sha256:[0-9a-f]{64}")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from og_ros.attest import ATTESTATION_TYPE, Attestation, decode_attestation
-from og_ros.audit.bag import Bag, open_bag
 from og_ros.audit.pack import layout
+from og_ros.audit.recording.bag import Bag, open_bag
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import TileReader, format_proof, leaf_hash
 from og_ros.log.store import Ledger

@@ -21,11 +21,11 @@ from og_ros.audit.pack.description import Description
 from og_ros.audit.pack.readme import readme
 from og_ros.audit.pack.write import portable
 from og_ros.audit.policy import Policy, parse_policy
-from og_ros.audit.recording_files import digest_files
-from og_ros.audit.report import Report, Verdict
-from og_ros.audit.report_file import parse_report
+from og_ros.audit.recording.recording_files import digest_files
+from og_ros.audit.reports.report import Report, Verdict
+from og_ros.audit.reports.report_file import parse_report
+from og_ros.audit.reports.summary import verify_summary
 from og_ros.audit.run import audit_bag
-from og_ros.audit.summary import verify_summary
 from og_ros.audit.trust import open_registry
 from og_ros.errors import KeyFileError, OgError, PackError, PolicyError, RegistryError, ReportError, SummaryRejected
 from og_ros.log import Ledger

@@ -11,17 +11,17 @@ from typing import Any, Final
 
 from og_ros.attest import keys
 from og_ros.attest.signer import Signer
-from og_ros.audit import bag_files, bag_metadata
 from og_ros.audit.pack import attestations, description, layout
 from og_ros.audit.pack.archive_writer import Source, write_archive
 from og_ros.audit.pack.manifest import sign_manifest
 from og_ros.audit.pack.readme import readme
 from og_ros.audit.pack.reduced import write_reduced
 from og_ros.audit.policy import Policy, parse_policy
-from og_ros.audit.recording_files import digest_files
-from og_ros.audit.report import Report
+from og_ros.audit.recording import bag_files, bag_metadata
+from og_ros.audit.recording.recording_files import digest_files
+from og_ros.audit.reports.report import Report
+from og_ros.audit.reports.summary import sign_summary
 from og_ros.audit.run import audit_bag
-from og_ros.audit.summary import sign_summary
 from og_ros.audit.trust import open_registry
 from og_ros.errors import PackError, PolicyError
 from og_ros.log.export import export_ledger
