@@ -132,6 +132,7 @@ class AuditorSection:
     status_period: float | None = None
     horizon: float | None = None
     checkpoint_period: float | None = None
+    log_backlog_mb: float | None = None
     exit_verdict: bool | None = None
 
 

@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
-import bad_link
 from fault_rig import ARRAY, LONG, Findings, Rig, feeding
 from ros_peer import Peer, node, running, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount small file systems")
-SOURCE = Path(bad_link.__file__).with_name("bad_system.c")
 
 
 @pytest.fixture
@@ -52,21 +50,6 @@ def fill(disk: Path) -> Path:
                 file.write(bytes(4096))
         except OSError:
             return filler
-
-
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that tells processes started from now on how slow their disk and how wrong their clock is."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    library = tmp_path / "bad_system.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True)
-    file = tmp_path / "faults"
-    file.write_text("0 0")
-    monkeypatch.setenv("OG_FAULTS", str(file))
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    return file
 
 
 @ROOT_ONLY

@@ -3,7 +3,9 @@
 // The file named by OG_FAULTS holds "SYNC_MS CLOCK_OFFSET_S [APPEND_MS]"; it is read at most once in 50 ms.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -62,4 +64,21 @@ ssize_t write(int descriptor, const void *data, size_t size) {
   int flags = append_ms ? fcntl(descriptor, F_GETFL) : 0;
   if (flags > 0 && (flags & O_APPEND)) usleep(append_ms * 1000);
   return real(descriptor, data, size);
+}
+
+// Waits until a wall time end as the kernel ends them: sooner when the clock is set forward, later when it is set back.
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *end) {
+  static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+  if (end->tv_sec < 1000000000) return real(condition, mutex, end);  // of the monotonic clock, which nobody sets
+  struct timespec now;
+  real_clock(CLOCK_REALTIME, &now);
+  look();
+  long long left = (end->tv_sec - now.tv_sec - offset_s) * 1000000000LL + end->tv_nsec - now.tv_nsec;
+  if (left <= 0) return ETIMEDOUT;
+  long long slice = left < 50000000 ? left : 50000000;
+  now.tv_sec += (now.tv_nsec + slice) / 1000000000;
+  now.tv_nsec = (now.tv_nsec + slice) % 1000000000;
+  int result = real(condition, mutex, &now);
+  return result == ETIMEDOUT && slice < left ? 0 : result;  // a spurious wakeup: the caller looks, and waits again
 }
