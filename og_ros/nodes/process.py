@@ -11,6 +11,7 @@ from typing import Final
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_native
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -41,7 +42,11 @@ def run_node(
     callbacks: see og_ros.nodes.real_time.
     """
     keep_freed_memory()
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    except (rclpy_native.RCLError, rclpy_native.UnknownROSArgsError) as error:  # a parameter file, a remapping
+        print(f"og_ros: wrong ROS arguments: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        return 1
     executor = _events_executor() if events else None
     executor = executor or SingleThreadedExecutor()
     signalled: float | None = None
