@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from og_ros.errors import OgError
 from og_ros.nodes.real_time import IdleCollection, keep_freed_memory
+from og_ros.nodes.topics import usable_names
 
 # A process group and the parent in it often both pass a signal on: two in so short a time are one wish.
 _ONE_WISH_S: Final = 1.0
@@ -65,7 +66,8 @@ def run_node(
     node: Node | None = None
     collection: IdleCollection | None = None
     try:
-        node = make()
+        with usable_names():
+            node = make()
         executor.add_node(node)
         collection = IdleCollection()
         while rclpy.ok() and not getattr(node, "finished", False):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from og_ros.errors import ConfigError
 from og_ros.stages.pipeline import InputConfig, OutputConfig, Pipeline, StageConfig
 
 # Topics that the robots of one ROS domain share, whatever the namespace.
@@ -22,7 +23,13 @@ _Port = TypeVar("_Port", InputConfig, OutputConfig)
 def relative(pipeline: Pipeline) -> Pipeline:
     """Return a pipeline whose topics begin with no slash, but for those that robots share: ROS puts each into the
     namespace of the node that names it. Topics in policies and envelopes are in other files, and stay as they are.
+
+    Raises ConfigError for a file that has both /a and a, which are two topics and would become one.
     """
+    named = {p.topic for s in pipeline.stages.values() for p in (*s.inputs.values(), *s.outputs.values())}
+    for topic in sorted(named):
+        if _topic(topic) != topic and _topic(topic) in named:
+            raise ConfigError(f"{pipeline.path} has the topics {topic} and {_topic(topic)}, which would become one")
     return replace(
         pipeline,
         stages={name: _stage(stage) for name, stage in pipeline.stages.items()},

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from og_ros.errors import ConfigError
 from og_ros.nodes.bringup import describe_nodes
 from og_ros.nodes.relative_topics import relative
 from og_ros.paths import share_directory
@@ -51,3 +54,11 @@ def test_no_topic_of_a_robot_is_left_global(tmp_path: Path) -> None:
 def test_what_is_relative_stays_so() -> None:
     once = relative(load_pipeline(share_directory() / "config" / "demo.yaml"))
     assert relative(once) == once
+
+
+def test_two_topics_do_not_become_one(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    text = (share_directory() / "config" / "demo.yaml").read_text()
+    path.write_text(text.replace("topic: /scan,", "topic: camera/image,"))
+    with pytest.raises(ConfigError, match="has the topics /camera/image and camera/image, which would become one"):
+        relative(load_pipeline(path))
