@@ -27,6 +27,8 @@ NAME = "og_ros"
 EXECUTABLES = {  # in lib/og_ros, where `ros2 run` and launch files look; og-ros itself goes to bin
     "stage": "og_ros.nodes.stage",
     "auditor": "og_ros.nodes.auditor",
+    "source": "og_ros.nodes.source",
+    "witness": "og_ros.nodes.witness",
     "gate": "og_ros.nodes.gate",
     "recorder": "og_ros.nodes.recorder",
     "replayer": "og_ros.nodes.replayer",
@@ -83,6 +85,8 @@ class BuildMessages(Command):
         data_files = self.distribution.data_files
         data_files.append((f"lib/{NAME}", self.write_executables()))
         if ROS is None:
+            # Where the interfaces are built, CMake installs these with them.
+            data_files.append((f"share/{NAME}/cmake", ["cmake/og_ros-verify.cmake", "cmake/without_ros/og_rosConfig.cmake"]))
             note = "og_ros messages: no ROS here (rosidl_default_generators); the core and the auditor only"
             print(note, file=sys.stderr)
             return
@@ -187,6 +191,13 @@ def data_folder(name):
             yield (f"share/{NAME}/{folder.relative_to(ROOT).as_posix()}", files)
 
 
+def headers():
+    """The C++ headers, for include/og_ros: where ROS looks for the generated ones, too."""
+    for folder in ("include/og_ros", "include/og_ros/detail"):
+        files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.hpp"))
+        yield (f"include/{NAME}/{NAME}{folder.removeprefix('include/og_ros')}", files)
+
+
 # colcon build --symlink-install runs a link to this file in its build directory, and links less than setuptools reads.
 for needed in ("pyproject.toml", "README.md"):
     if not Path(needed).exists():
@@ -199,6 +210,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/og_ros"]),
         (f"share/{NAME}", ["package.xml"]),
+        *headers(),
         *data_folder("msg"),
         *data_folder("srv"),
         *data_folder("launch"),

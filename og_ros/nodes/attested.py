@@ -27,7 +27,6 @@ last attestations before it leaves; with rclpy.spin, call `attest.close()` while
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import threading
 import time
@@ -43,16 +42,17 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
-from og_ros.errors import AttestationError, ConfigError, ModelError
+from og_ros.errors import AttestationError, ConfigError
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
 from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
+from og_ros.nodes.signing_queue import LAG_MS
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
-from og_ros.stages.runtime import cpu_class, processing_digest, source_of
+from og_ros.stages.runtime import cpu_class, file_digest, processing_digest, source_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -113,6 +113,7 @@ class Attestor:
         registry: str | Path | None = None,
         registry_root: str | None = None,
         queue: int = 256,
+        signing_lag_ms: int = LAG_MS,
         disclosure: Mapping[str, Disclosure] | None = None,
         disclosure_key: str | Path | None = None,
         disclosure_directory: str | Path | None = None,
@@ -136,6 +137,7 @@ class Attestor:
             attestation_topic: none: `<topic of the first attested publisher>/attestation`.
             registry, registry_root: when given, model and key must be certified there.
             queue: inferences that may wait for their signature; then `publish`'s callback waits.
+            signing_lag_ms: the callback also waits while an output has been without its signature for so long.
             disclosure: topics that attestations are not to name by their digest, such as {"/image": COMMITTED}.
             disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
                 og_ros.stages.pipeline.StageConfig.
@@ -152,7 +154,7 @@ class Attestor:
         reference = ModelReference(
             name=model_name or (path.stem if path is not None else stage),
             version=model_version,
-            digest=_file_digest(path) if path is not None else model_digest or b"",
+            digest=file_digest(path) if path is not None else model_digest or b"",
             format=model_format or _format(path),
         )
         runtime = Runtime(
@@ -197,7 +199,7 @@ class Attestor:
         )
         self._service = serve(node, self._journal)
         self._attestations = AttestationPublisher(
-            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal
+            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal, signing_lag_ms
         )
         self._remembered: dict[str, deque[tuple[Any, Message]]] = {}
         self._lock = threading.Lock()
@@ -339,17 +341,6 @@ def attested(function: F) -> F:
             return function(node, *args, **kwargs)
 
     return call  # type: ignore[return-value]
-
-
-def _file_digest(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            state = hashlib.sha256()
-            while block := file.read(1 << 20):
-                state.update(block)
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
-    return state.digest()
 
 
 def _format(path: Path | None) -> str:

@@ -80,3 +80,20 @@ def has_header(kind: Any) -> bool:
     """Return whether a message class begins with a std_msgs/Header."""
     first = next(iter(kind.get_fields_and_field_types().values()), "")
     return bool(first == "std_msgs/Header")
+
+
+def publisher_problem(node: Node, topic: str, expected: str = "") -> str:
+    """Return why a message on a topic may not be of the one publisher, of the node `expected`, that it should be of.
+
+    Empty when nothing speaks against it. A message does not say who published it; a publisher is in the graph before
+    the first message of it is here.
+    """
+    count = node.count_publishers(topic)
+    if count > 1:
+        return f"it has {count} publishers, and a message does not say of which it is"
+    if expected:
+        for info in node.get_publishers_info_by_topic(topic):
+            name = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            if name != expected:
+                return f"it is published by {name}, and not by {expected}"
+    return ""

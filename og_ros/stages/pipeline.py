@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from og_ros.attest.statement import MAX_REFERENCES
 from og_ros.errors import ConfigError
-from og_ros.stages.model import Optimization
+from og_ros.stages.model import Optimization, SessionOptions
+from og_ros.stages.providers import Providers
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile
 
@@ -31,6 +32,7 @@ BOUNDS: Final[dict[str, tuple[int, int] | tuple[float, float]]] = {
     "threads": (1, 1024),
     "max_age_ms": (0.001, 86_400_000.0),
     "queue": (1, 1_000_000),
+    "signing_lag_ms": (1, 60_000),
     "journal_limit_mb": (1, 1_000_000),
     "journal_days": (0.001, 36_500.0),
     "disclosure_limit_mb": (8, 10_000_000),
@@ -53,7 +55,16 @@ class QosConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model file, its name and version in the registry, and how onnxruntime runs it."""
+    """The model file, its name and version in the registry, and how onnxruntime runs it.
+
+    Attributes:
+        path, name, version: of the model; name and version as in the registry.
+        threads: of onnxruntime; with more than one, results may differ in their last bits.
+        optimization: of the graph.
+        provider: execution provider: cpu, cuda, tensorrt, openvino, or onnxruntime's own name of one.
+        provider_options: its options, as onnxruntime documents them, such as {device_id: 0}.
+        fallback: providers that may run what it does not, in order; none: the model runs on it alone, or not at all.
+    """
 
     path: Path
     name: str
@@ -61,9 +72,17 @@ class ModelConfig:
     threads: int = 1
     optimization: Optimization = "all"
     provider: str = "CPUExecutionProvider"
+    provider_options: Mapping[str, object] = field(default_factory=dict)
+    fallback: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_bounds("threads", self.threads)
+        self.session_options()
+
+    def session_options(self) -> SessionOptions:
+        """Return the options of the model's session; raises ConfigError for a provider or options that cannot be."""
+        chosen = Providers.of(self.provider, self.provider_options, self.fallback)
+        return SessionOptions(self.threads, self.optimization, chosen.name, chosen.options, chosen.fallback)
 
 
 @dataclass(frozen=True)
@@ -136,6 +155,7 @@ class StageConfig:
         require_certified: refuse to start with a model or key that the registry does not certify.
         attestation_topic: none: `<topic of the first output, by name>/attestation`.
         queue: inferences that may wait for their signature; then the stage waits.
+        signing_lag_ms: the stage also waits while an output has been without its signature for so long.
         disclosure_key: file of the robot's disclosure secret (32 bytes), which committed inputs and outputs need.
         disclosure_directory: where sealed side files go, with what was committed to; none: nothing can be revealed.
         disclosure_recipients: PEM files of the public keys (P-256) of those who can open the side files.
@@ -157,6 +177,7 @@ class StageConfig:
     require_certified: bool = True
     attestation_topic: str = ""
     queue: int = 256
+    signing_lag_ms: int = 500
     disclosure_key: Path | None = None
     disclosure_directory: Path | None = None
     disclosure_recipients: tuple[Path, ...] = ()
@@ -178,7 +199,7 @@ class StageConfig:
                 raise ConfigError("inputs: none has trigger: true, so no inference would ever start")
             name, port = next(iter(self.inputs.items()))
             object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
-        for name in ("queue", "journal_limit_mb", "journal_days", "disclosure_limit_mb"):
+        for name in ("queue", "signing_lag_ms", "journal_limit_mb", "journal_days", "disclosure_limit_mb"):
             _check_bounds(name, getattr(self, name))
         self._check_disclosure()
 
