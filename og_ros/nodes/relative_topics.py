@@ -17,6 +17,11 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "recorder": ("topics", "committed"),
     "gate": ("input", "output", "sensors", "attestations", "hand_over"),
 }
+# The same for sections that hold one mapping a node.
+_NAMED_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "sources": ("topics", "attestation_topic"),
+    "witnesses": ("inputs", "outputs", "attestation_topic"),
+}
 _Port = TypeVar("_Port", InputConfig, OutputConfig)
 
 
@@ -33,11 +38,20 @@ def relative(pipeline: Pipeline) -> Pipeline:
     return replace(
         pipeline,
         stages={name: _stage(stage) for name, stage in pipeline.stages.items()},
-        sections={
-            name: {key: _value(value) if key in _FIELDS.get(name, ()) else value for key, value in section.items()}
-            for name, section in pipeline.sections.items()
-        },
+        sections={name: _section(name, section) for name, section in pipeline.sections.items()},
     )
+
+
+def _section(name: str, section: Mapping[str, object]) -> Mapping[str, object]:
+    if name in _NAMED_FIELDS:
+        return {key: _moved(part, _NAMED_FIELDS[name]) for key, part in section.items()}
+    return {key: _value(value) if key in _FIELDS.get(name, ()) else value for key, value in section.items()}
+
+
+def _moved(part: object, fields: tuple[str, ...]) -> object:
+    if not isinstance(part, Mapping):
+        return part  # whoever reads the section says what is wrong with it
+    return {key: _value(value) if key in fields else value for key, value in part.items()}
 
 
 def _stage(stage: StageConfig) -> StageConfig:

@@ -14,9 +14,19 @@ from og_ros.stages.pipeline import load_pipeline
 
 GATE = """
 gate:
+  input: /wheel_command
   output: /wheels
   key: keys/gate.pem
   hand_over: /hand
+
+sources:
+  camera: {topics: ["/camera/image:sensor_msgs/msg/Image"], key: keys/camera.pem, attestation_topic: /camera/signed}
+
+witnesses:
+  brake:
+    inputs: ["/scan:sensor_msgs/msg/LaserScan"]
+    outputs: ["/brake:std_msgs/msg/Bool"]
+    key: keys/brake.pem
 """
 
 
@@ -48,6 +58,10 @@ def test_no_topic_of_a_robot_is_left_global(tmp_path: Path) -> None:
     assert moved >= 14
     assert "/clock:rosgraph_msgs/msg/Clock" in after["recorder"]["topics"]
     assert after["gate"]["hand_over"] == "hand"
+    assert after["camera"]["topics"] == ["camera/image:sensor_msgs/msg/Image"]
+    assert after["camera"]["attestation_topic"] == "camera/signed"
+    assert after["brake"]["outputs"] == ["brake:std_msgs/msg/Bool"]
+    assert "brake/attestation" in after["auditor"]["attestations"]
     assert after["planning"]["inputs.ranges.topic"] == "lidar/scan"
 
 
