@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,docs,dev
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps clean
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps cpp-deps clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps sdf-deps
+test: setup launch-deps web-deps sdf-deps cpp-deps
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -57,6 +57,10 @@ sdf-deps: setup
 # Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
+
+# OpenSSL's headers for the tests of the C++ headers; those tests skip themselves, with this reason, too.
+cpp-deps: setup
+	-@$(BIN)/python tools/fetch_cpp_tools.py
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/srv og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

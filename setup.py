@@ -86,7 +86,8 @@ class BuildMessages(Command):
         data_files.append((f"lib/{NAME}", self.write_executables()))
         if ROS is None:
             # Where the interfaces are built, CMake installs these with them.
-            data_files.append((f"share/{NAME}/cmake", ["cmake/og_ros-verify.cmake", "cmake/without_ros/og_rosConfig.cmake"]))
+            cmake = ["cmake/og_ros-verify.cmake", "cmake/without_ros/og_rosConfig.cmake"]
+            data_files.append((f"share/{NAME}/cmake", cmake))
             note = "og_ros messages: no ROS here (rosidl_default_generators); the core and the auditor only"
             print(note, file=sys.stderr)
             return

@@ -6,12 +6,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# rosdoc2 builds from a copy of this folder, with the package's Python source on the path; elsewhere it lies above.
-HERE = Path(__file__).resolve().parent
-if HERE.parent.joinpath("og_ros").is_dir():
-    sys.path.insert(0, str(HERE.parent))
+# The package lies above this folder. rosdoc2 runs this file from a copy elsewhere: start it in the package's directory.
+for place in (Path(__file__).resolve().parent.parent, Path.cwd()):
+    if place.joinpath("og_ros", "__init__.py").is_file():
+        sys.path.insert(0, str(place))
+        break
 
-import og_ros
+import og_ros  # noqa: E402
 
 project = "og_ros"
 author = "og_ros maintainers"
@@ -39,6 +40,7 @@ autodoc_mock_imports += [
     name for name in ("cbor2", "cryptography", "lz4", "numpy", "rich", "rosbags", "yaml") if find_spec(name) is None
 ]
 autodoc_default_options = {"members": True, "show-inheritance": False}
+rosdoc2_settings = {"enable_autodoc": False}  # it would put its own list of mocks in the place of the one above
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -202,7 +202,9 @@ inline std::string_view open_note(std::string_view note, const NoteKey & key)
   }
   if (mine.empty()) {throw Error(Reason::unsigned_note, "the note is not signed by " + key.name());}
   for (const auto & data : mine) {
-    if (!key.holds(text, View(data).part(4))) {throw Error(Reason::note, "the signature of " + key.name() + " is wrong");}
+    if (!key.holds(text, View(data).part(4))) {
+      throw Error(Reason::note, "the signature of " + key.name() + " is wrong");
+    }
   }
   return text;
 }

@@ -44,7 +44,9 @@ inline Digest tree_digest(View payload, std::size_t covered)
     leaves.push_back(state.finish());
   }
   std::array<std::uint8_t, 8> size{};
-  for (std::size_t at = 0; at < 8; ++at) {size[at] = static_cast<std::uint8_t>(std::uint64_t{covered} >> (56 - 8 * at));}
+  for (std::size_t at = 0; at < 8; ++at) {
+    size[at] = static_cast<std::uint8_t>(std::uint64_t{covered} >> (56 - 8 * at));
+  }
   return Sha256().update(View(&root, 1)).update(size).update(root_of(std::move(leaves))).finish();
 }
 

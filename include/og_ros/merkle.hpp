@@ -45,7 +45,9 @@ inline Digest root_of(std::vector<Digest> level)
 inline void verify_inclusion(
   const Digest & leaf, std::uint64_t index, std::uint64_t size, const std::vector<Digest> & path, const Digest & root)
 {
-  if (size > kMaxTreeSize || index >= size) {throw Error(Reason::proof, "inclusion proof: the index is not in the tree");}
+  if (size > kMaxTreeSize || index >= size) {
+    throw Error(Reason::proof, "inclusion proof: the index is not in the tree");
+  }
   std::uint64_t position = index, last = size - 1;
   Digest computed = leaf;
   for (const Digest & sibling : path) {

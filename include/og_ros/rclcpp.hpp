@@ -13,6 +13,7 @@
 #ifndef OG_ROS__RCLCPP_HPP_
 #define OG_ROS__RCLCPP_HPP_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>

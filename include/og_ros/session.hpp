@@ -48,7 +48,8 @@ public:
     const Statement & s = next.statement;
     if (!first_) {
       if (s.sequence != 0) {
-        throw Error(Reason::session_joined_late, "the session's first record has sequence " + std::to_string(s.sequence));
+        throw Error(
+                Reason::session_joined_late, "the session's first record has sequence " + std::to_string(s.sequence));
       }
       first_ = s;
       take(next);

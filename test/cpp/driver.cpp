@@ -1,8 +1,10 @@
 // Answers a test's questions about the headers, one a line: `kind argument...`, arguments in hex ("-" is empty).
 // The answer is `ok ...` or `refused <reason> <message>`; anything else is a failure of the headers.
+#include <algorithm>
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "og_ros/attest.hpp"

@@ -1,5 +1,6 @@
 // Feeds any bytes to every parser of the headers: with libFuzzer (clang -fsanitize=fuzzer), or from files and their
 // mutations (`fuzz SECONDS FILE...`) where there is none. Whatever is refused must be refused by og_ros::Error.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 

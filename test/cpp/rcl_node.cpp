@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "og_ros/attest.hpp"
 #include "og_ros/msg/attestation.hpp"

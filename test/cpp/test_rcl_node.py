@@ -36,6 +36,7 @@ from og_ros.attest import (  # noqa: E402
 from og_ros.msg import Attestation  # noqa: E402
 from og_ros.nodes.topics import attestation_qos  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("nodes")
 HERE = Path(__file__).parent
 COUNT = 20
 LIBRARIES = ("rcl", "rcutils", "rmw", "rosidl_typesupport_cpp", "rosidl_runtime_c",

@@ -14,6 +14,7 @@ import pytest
 from doc_pages import ROOT, pages
 
 DOCS = ROOT / "docs"
+pytestmark = pytest.mark.timeout(600)  # fourteen seconds of work, on a machine that may be very busy
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Page(HTMLParser):
 def build(source: Path, site: Path) -> subprocess.CompletedProcess[str]:
     """Build the site as `make docs` does."""
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet"]
-    return subprocess.run([*command, str(source), str(site)], capture_output=True, text=True, timeout=240, cwd=ROOT)
+    return subprocess.run([*command, str(source), str(site)], capture_output=True, text=True, timeout=560, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")

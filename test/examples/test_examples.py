@@ -25,6 +25,7 @@ from og_ros.registry import Registry
 
 EXAMPLES = ROOT / "examples"
 GUIDES = ROOT / "docs" / "guides"
+PAGE = GUIDES / "examples.md"
 TICKS = 8
 
 
@@ -51,7 +52,7 @@ def code(name: str) -> list[str]:
 
 def test_the_table_names_every_example() -> None:
     folders = {file.name for file in EXAMPLES.iterdir() if file.is_dir()}
-    assert set(re.findall(r"^\| \[(\w+)\]", (EXAMPLES / "README.md").read_text(), re.MULTILINE)) == folders
+    assert set(re.findall(r"^\| \[(\w+)\]", PAGE.read_text(), re.MULTILINE)) == folders
 
 
 # ---- with ROS --------------------------------------------------------------------------------------------------------
@@ -75,9 +76,9 @@ def test_a_run_of_your_own(name: str, topic: str, tmp_path: Path) -> None:
     assert counts[f"{topic}/attestation"] == counts[topic]
 
 
-def test_own_model_is_as_short_as_the_readme_says() -> None:
+def test_own_model_is_as_short_as_the_page_says() -> None:
     assert len(code("own_model/pipeline.yaml")) == 10
-    assert "ten lines of YAML" in (EXAMPLES / "README.md").read_text()
+    assert "ten lines of YAML" in PAGE.read_text()
 
 
 def test_own_node_is_the_guides() -> None:
@@ -131,7 +132,7 @@ def test_audit_in_python(honest: Given, cheated: Given) -> None:
 
 
 def workflow_steps(given: Given, directory: Path) -> list[tuple[str, Mapping[str, str]]]:
-    """Return the commands of the workflow that need no network, each with its environment; paths are the given run's."""
+    """Return the commands of the workflow that need no network, each with its environment."""
     workflow = yaml.safe_load((EXAMPLES / "policy_in_ci" / "audit.yml").read_text())
     shutil.copy(EXAMPLES / "policy_in_ci" / "policy.yaml", directory)
     for name in ("BAG", "REGISTRY", "LEDGER"):
@@ -171,7 +172,8 @@ def test_verify_one(honest: Given, tmp_path: Path) -> None:
     for module in ("pycose", "cbor2"):
         pytest.importorskip(module, reason=f"the PyPI package {module} is not installed")
     script = str(EXAMPLES / "verify_one" / "verify.py")
-    assert "import og_ros" not in (text := Path(script).read_text()) and "from og_ros" not in text
+    text = Path(script).read_text()
+    assert not re.search(r"(import|from) og_ros", text)
     exported = run(
         honest.directory, "og-ros", "attestation", "export", "bag", "--stage", "planning", "--index", "-1", "--out",
         str(tmp_path / "decision.cose"),

@@ -1,4 +1,4 @@
-"""The systemd units: systemd accepts them, they are closed to what they need, and what they start does start and stop."""
+"""The systemd units: systemd accepts them, they are closed off, and what the recorder's starts does start and stop."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def test_the_recorder_that_is_started_records_until_sigterm(tmp_path: Path) -> N
     (tmp_path / "recordings").mkdir()
     with claimed_domain() as domain:
         environment = {**os.environ, "ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         end = time.monotonic() + 60
         while not list(tmp_path.glob("recordings/*/*.mcap")) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)

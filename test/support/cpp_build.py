@@ -1,4 +1,4 @@
-"""Builds test programs in C++ with the headers of include/, once per content; skips where a compiler or OpenSSL is not."""
+"""Builds test programs in C++ with the headers of include/, once per content; skips without compiler or OpenSSL."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "og_ros/detail/bytes.hpp"
 #include "og_ros/detail/utf8.hpp"

@@ -136,7 +136,9 @@ void read_array(CborReader & reader, std::array<std::uint8_t, N> & target)
 inline std::uint64_t read_small(CborReader & reader, std::uint64_t most)
 {
   const std::uint64_t value = reader.number();
-  if (value > most) {throw Error(Reason::bounds, "the statement has a number that is not known: " + std::to_string(value));}
+  if (value > most) {
+    throw Error(Reason::bounds, "the statement has a number that is not known: " + std::to_string(value));
+  }
   return value;
 }
 

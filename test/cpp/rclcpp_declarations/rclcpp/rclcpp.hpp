@@ -1,4 +1,4 @@
-// Declarations of what include/og_ros/rclcpp.hpp uses of rclcpp 28.1 (Jazzy), for a compiler to check its calls against.
+// Declarations of what include/og_ros/rclcpp.hpp uses of rclcpp 28.1 (Jazzy), to check its calls against.
 // Nothing is defined here, so nothing can run with it: a program that includes this does not link.
 #ifndef RCLCPP__RCLCPP_HPP_
 #define RCLCPP__RCLCPP_HPP_
