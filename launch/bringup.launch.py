@@ -184,8 +184,17 @@ def _driven(node: LifecycleNode) -> list[Action]:
             OnStateTransition(target_lifecycle_node=node, start_state=start, goal_state=goal, entities=[action])
         )
 
+    was_active: list[bool] = []
+
+    def ended(event: ProcessExited, context: LaunchContext) -> None:
+        # launch_ros waits for the services of a stage that is gone, as long as the launch goes on.
+        if not was_active and not context.is_shutdown:
+            raise ConfigError(f"{event.process_name} ended before it was active; what it wrote says why")
+
     return [
+        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)),
         RegisterEventHandler(OnProcessStart(target_action=node, on_start=change(Transition.TRANSITION_CONFIGURE))),
+        when("activating", "active", OpaqueFunction(function=lambda context: was_active.append(True))),
         when("configuring", "inactive", change(Transition.TRANSITION_ACTIVATE)),
         when("configuring", "unconfigured", OpaqueFunction(function=refuse)),
         when("activating", "inactive", OpaqueFunction(function=refuse)),

@@ -33,7 +33,7 @@ from og_ros.nodes.gate_setup import GateWork, read_limits, set_up
 from og_ros.nodes.gate_worker import GateWorker
 from og_ros.nodes.process import run_node
 from og_ros.nodes.stop_sender import stop_qos
-from og_ros.nodes.topics import attestation_qos, matching_qos, message_class, wait_until_heard
+from og_ros.nodes.topics import attestation_qos, matching_qos, message_class, usable_names, wait_until_heard
 from og_ros.stages.certified import require_certified
 
 # Names of subscriptions beside those that are named as their topics.
@@ -100,7 +100,8 @@ class GateNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read registry, policy and key; make publishers and subscriptions."""
         try:
-            self._configure()
+            with usable_names():
+                self._configure()
         except OgError as error:
             self._failure = error
             self.get_logger().error(str(error))

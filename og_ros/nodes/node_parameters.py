@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from og_ros.errors import ConfigError
+from og_ros.nodes.parameters import Bounds, declare, describe
 from og_ros.nodes.record_session import Signing
+from og_ros.stages.pipeline import BOUNDS
 
 TEXTS: Final = Parameter.Type.STRING_ARRAY
 SIGNING: Final[dict[str, tuple[Any, str]]] = {
@@ -31,6 +32,8 @@ SIGNING: Final[dict[str, tuple[Any, str]]] = {
     "journal_days": (7.0, "age at which records leave the journal, days"),
 }
 
+_BOUNDS: Final[dict[str, Bounds]] = {**BOUNDS, "patience_ms": (0.0, 10_000.0)}
+
 
 class NodeParameters:
     """Declares parameters on a node, and reads them; raises ConfigError, naming the parameter."""
@@ -38,7 +41,7 @@ class NodeParameters:
     def __init__(self, node: Node, parameters: Mapping[str, tuple[Any, str]]) -> None:
         self._node = node
         for name, (default, text) in parameters.items():
-            node.declare_parameter(name, default, ParameterDescriptor(description=text))
+            declare(node, name, default, describe(text, _BOUNDS.get(name), read_only=True))
 
     def text(self, name: str, required: bool = False) -> str:
         """Return a text."""
@@ -55,12 +58,9 @@ class NodeParameters:
         """Return a path; None where it is empty."""
         return Path(self.text(name)).expanduser() if self.text(name) else None
 
-    def number(self, name: str, low: float, high: float) -> float:
-        """Return a number within bounds."""
-        value = self._node.get_parameter(name).value
-        if not low <= value <= high:
-            raise ConfigError(f"parameter {name} is {value:g}; it must be from {low:g} to {high:g}")
-        return float(value)
+    def number(self, name: str) -> float:
+        """Return a number, which rclpy keeps within its bounds."""
+        return float(self._node.get_parameter(name).value)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """Return one of a few texts."""
@@ -82,7 +82,7 @@ class NodeParameters:
     def qos(self) -> QoSProfile:
         """Return the QoS of the node's subscriptions."""
         reliability = self.choice("reliability", ("best_effort", "reliable"))
-        depth = int(self.number("depth", 1, 100_000))
+        depth = int(self.number("depth"))
         return QoSProfile(depth=depth, reliability=ReliabilityPolicy[reliability.upper()])
 
     def signing(self, stage: str) -> Signing:
@@ -94,8 +94,8 @@ class NodeParameters:
             robot=self.text("robot"),
             registry=self.path("registry") if certified else None,
             registry_root=self.text("registry_root"),
-            queue=int(self.number("queue", 1, 1_000_000)),
+            queue=int(self.number("queue")),
             journal=self.path("journal"),
-            journal_limit_mb=int(self.number("journal_limit_mb", 1, 1_000_000)),
-            journal_days=self.number("journal_days", 0.001, 36_500),
+            journal_limit_mb=int(self.number("journal_limit_mb")),
+            journal_days=self.number("journal_days"),
         )

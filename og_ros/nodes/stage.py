@@ -26,7 +26,7 @@ from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
 from og_ros.nodes.parameters import Bounds, describe
 from og_ros.nodes.process import run_node
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, wait_until_heard
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, usable_names, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
 from og_ros.stages.inference import Inference, output_stamp
@@ -158,7 +158,8 @@ class Stage(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load model and key, begin a new session, make publishers and subscriptions."""
         try:
-            self._configure(self._config())
+            with usable_names():
+                self._configure(self._config())
         except OgError as error:
             return self._refuse(error)
         return TransitionCallbackReturn.SUCCESS

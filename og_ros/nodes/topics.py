@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
+from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_native
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -48,6 +51,15 @@ def wait_until_heard(publishers: Iterable[Any], seconds: float = 0.5) -> bool:
     end = time.monotonic() + seconds
     heard = [p.wait_for_all_acked(Duration(seconds=max(0.0, end - time.monotonic()))) for p in publishers]
     return all(heard)
+
+
+@contextlib.contextmanager
+def usable_names() -> Iterator[None]:
+    """Turn what rcl and rclpy say of a name that no topic can have into a ConfigError of one line."""
+    try:
+        yield
+    except (NameValidationException, rclpy_native.RCLError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def message_class(name: str) -> Any:

@@ -25,6 +25,7 @@ from og_ros.audit.reports.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
+from og_ros.nodes.fleet_file import load_fleet
 from og_ros.registry import Revocation, entry
 from og_ros.stages.adapters import registered
 from og_ros.stages.pipeline import InputConfig, ModelConfig, OutputConfig, QosConfig, StageConfig, load_pipeline
@@ -157,6 +158,12 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         file = tmp_path / "profile.yaml"
         file.write_text(block.text)
         assert load_profile(file).clauses
+    elif isinstance(data.get("robots"), dict):
+        file = tmp_path / "fleet.yaml"
+        file.write_text(block.text)
+        assert [robot.namespace for robot in load_fleet(file)] == list(data["robots"])
+    elif all(isinstance(section, dict) and "ros__parameters" in section for section in data.values()):
+        assert all(section["ros__parameters"] for section in data.values())
     elif "robots" in data:
         assert read_yaml(block.text.encode(), "it.yaml", 0, load_key=lambda _: public_pem(generate().public_key()))
     elif "version" in data:

@@ -102,7 +102,7 @@ def test_a_recording_of_gazebo_runs_by_its_clock_and_holds(run_launch: Callable[
     # The simulation's own seconds, not those of the day on which it was recorded.
     with sqlite3.connect(f"file:{next(bag.glob('*.db3'))}?mode=ro&immutable=1", uri=True) as database:
         (first,) = database.execute("SELECT min(timestamp) FROM messages").fetchone()
-    assert max(statement.started_ns for statement in statements) < first / 1000
+    assert max(statement.start_ns for statement in statements) < first / 1000
 
 
 def test_a_chain_that_does_not_hold_ends_it_with_one(run_launch: Callable[..., Any], pipeline: Path) -> None:

@@ -130,6 +130,20 @@ def test_stages_wait_for_a_manager_and_values_arrive_as_written(
     assert any("control-1 ended with exit code -9" in line for line in launched.errors)
 
 
+def test_a_driven_stage_that_dies_early_ends_the_launch(
+    run_launch: Callable[..., Any], demo: Path, tmp_path: Path
+) -> None:
+    """launch_ros would wait for its services for ever."""
+    (tmp_path / "laid.yaml").write_text("control: [\n")
+    pipeline = changed(demo, "control.yaml", only_control)
+    options = ("autostart:=launch", "auditor:=false", f"parameters:={tmp_path}/laid.yaml")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options)
+    assert launched.ends(25) == 1, launched.output
+    assert launched.output.count("Couldn't parse params file") == 1
+    assert sum("control-1 ended before it was active" in line for line in launched.errors) == 1, launched.output
+    assert "Traceback" not in launched.output
+
+
 @pytest.mark.parametrize("autostart", ["launch", "true"])
 def test_a_stage_that_may_not_run_ends_the_launch(run_launch: Callable[..., Any], demo: Path, autostart: str) -> None:
     def change(data: Any) -> None:

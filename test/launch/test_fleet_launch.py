@@ -39,7 +39,7 @@ def test_two_robots_do_not_hear_each_other(run_launch: Callable[..., Any], graph
     graph.node.create_subscription(Attestation, "/robot_1/wheel_command/attestation", first.append, 10, raw=True)
 
     launched = run_launch(TWO_ROBOTS, "fleet:=fleet.yaml")
-    graph.wait(lambda: len(status) == 2 and all(s.linked >= 60 for s in status.values()), launched, 60)
+    graph.wait(lambda: len(status) == 2 and all(s.linked >= 60 for s in status.values()), launched)
     for robot, said in status.items():
         assert said.state == ChainStatus.HOLDS, said.recent
         assert (said.robot, said.violations) == (robot, 0)

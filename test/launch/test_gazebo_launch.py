@@ -67,7 +67,7 @@ def test_everything_around_gazebo_starts_and_stops(
     options = ("directory:=out", "headless:=true", "namespace:=robot_7", "record:=false", "gz_args:=-v4")
     launched = run_launch("gazebo.launch.py", *options)
     for stage in ("perception", "planning", "control"):
-        graph.wait(lambda name=stage: graph.state(f"/robot_7/{name}") == "active", launched, 40)
+        graph.wait(lambda name=stage: graph.state(f"/robot_7/{name}") == "active", launched)
     for node in ("perception", "auditor", "wheel_driver"):
         assert graph.parameters(f"/robot_7/{node}", "use_sim_time") == [True]
 

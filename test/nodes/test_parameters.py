@@ -24,8 +24,10 @@ from og_ros.nodes.auditor import AuditorNode  # noqa: E402
 from og_ros.nodes.gate import GateNode  # noqa: E402
 from og_ros.nodes.recorder import Recorder  # noqa: E402
 from og_ros.nodes.replayer import Replayer  # noqa: E402
+from og_ros.nodes.source import Source  # noqa: E402
 from og_ros.nodes.stage import Stage  # noqa: E402
 from og_ros.nodes.wheel_driver import WheelDriver  # noqa: E402
+from og_ros.nodes.witness import Witness  # noqa: E402
 from og_ros.nodes.world import WorldNode  # noqa: E402
 from og_ros.paths import share_directory  # noqa: E402
 
@@ -140,11 +142,13 @@ def test_the_parameter_file_says_what_the_nodes_have(context: rclpy.Context, tmp
         ("gate", {"queue": 2.5}, "queue is 2.5; it must be an integer"),
         ("world", {"seed": -1}, "seed is -1; it must be an integer, from 0"),
         ("wheel_driver", {"wheel_base": 0.0}, "wheel_base is 0; it must be a number"),
+        ("source", {"depth": 0}, "depth is 0; it must be an integer, from 1 to 100000"),
+        ("witness", {"patience_ms": -1.0}, "patience_ms is -1; it must be a number"),
         ("replayer", {"bag": "b", "rate": -1.0}, "rate is -1; it must be a number"),
     ],
 )
 def test_a_bad_value_is_one_clear_line(context: rclpy.Context, module: str, given: dict[str, Any], words: str) -> None:
-    make = NODES[module][0]
+    make = {**{name: kind for name, (kind, _) in NODES.items()}, "source": Source, "witness": Witness}[module]
     with pytest.raises(ConfigError) as caught:
         make(context=context, parameter_overrides=[Parameter(name, value=value) for name, value in given.items()])
     assert words in str(caught.value)

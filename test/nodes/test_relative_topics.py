@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from og_ros.errors import ConfigError
 from og_ros.nodes.bringup import describe_nodes
 from og_ros.nodes.relative_topics import relative
 from og_ros.paths import share_directory
@@ -11,9 +14,19 @@ from og_ros.stages.pipeline import load_pipeline
 
 GATE = """
 gate:
+  input: /wheel_command
   output: /wheels
   key: keys/gate.pem
   hand_over: /hand
+
+sources:
+  camera: {topics: ["/camera/image:sensor_msgs/msg/Image"], key: keys/camera.pem, attestation_topic: /camera/signed}
+
+witnesses:
+  brake:
+    inputs: ["/scan:sensor_msgs/msg/LaserScan"]
+    outputs: ["/brake:std_msgs/msg/Bool"]
+    key: keys/brake.pem
 """
 
 
@@ -45,9 +58,21 @@ def test_no_topic_of_a_robot_is_left_global(tmp_path: Path) -> None:
     assert moved >= 14
     assert "/clock:rosgraph_msgs/msg/Clock" in after["recorder"]["topics"]
     assert after["gate"]["hand_over"] == "hand"
+    assert after["camera"]["topics"] == ["camera/image:sensor_msgs/msg/Image"]
+    assert after["camera"]["attestation_topic"] == "camera/signed"
+    assert after["brake"]["outputs"] == ["brake:std_msgs/msg/Bool"]
+    assert "brake/attestation" in after["auditor"]["attestations"]
     assert after["planning"]["inputs.ranges.topic"] == "lidar/scan"
 
 
 def test_what_is_relative_stays_so() -> None:
     once = relative(load_pipeline(share_directory() / "config" / "demo.yaml"))
     assert relative(once) == once
+
+
+def test_two_topics_do_not_become_one(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    text = (share_directory() / "config" / "demo.yaml").read_text()
+    path.write_text(text.replace("topic: /scan,", "topic: camera/image,"))
+    with pytest.raises(ConfigError, match="has the topics /camera/image and camera/image, which would become one"):
+        relative(load_pipeline(path))
