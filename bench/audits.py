@@ -100,13 +100,31 @@ def audits(directory: Path, measure: Measure) -> dict[str, Figures]:
     """Return seconds of the floor and of the audit, and their ratio, of small messages and of images."""
     small = Recording.make(directory / "small", 4000)
     images = Recording.make(directory / "images", 1200, os.urandom(IMAGE_BYTES))
+    # Two processes take a moment to start: these recordings are long enough for it not to be what is measured.
+    long_small = Recording.make(directory / "long_small", 16_000)
+    long_images = Recording.make(directory / "long_images", 3600, os.urandom(IMAGE_BYTES))
     small.audit(jobs=2)  # starts the server of worker processes
     return {
         "audit, small messages (floor: read + hash + verify)": measure(small.floor(), small.audit, 3),
         "audit, 640x480 images (floor: read + hash + verify)": measure(images.floor(), images.audit, 3),
-        "audit on two processes, small messages (floor: one)": measure(small.audit, lambda: small.audit(2), 3),
-        "audit on two processes, images (floor: one)": measure(images.audit, lambda: images.audit(2), 3),
+        "audit on two processes, small messages (floor: one)": measure(
+            long_small.audit, lambda: long_small.audit(2), 3
+        ),
+        "audit on two processes, images (floor: one)": measure(long_images.audit, lambda: long_images.audit(2), 3),
+        "two bare loops side by side, half the work each (floor: one)": measure(
+            lambda: _loops(1, 200), lambda: _loops(2, 100), 3
+        ),
     }
+
+
+def _loops(processes: int, rounds: int) -> None:
+    """Hash and count in processes that share nothing: what a second core is worth on this machine, at this time."""
+    program = (
+        f"import hashlib\nfor _ in range({rounds}):\n    hashlib.sha256(bytes(4_000_000)).digest()\n"
+        "    for _ in range(100_000): pass\n"
+    )
+    for process in [subprocess.Popen([sys.executable, "-c", program]) for _ in range(processes)]:
+        process.wait()
 
 
 def peak_memory(directory: Path, gigabytes: float) -> tuple[float, float]:

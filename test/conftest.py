@@ -12,14 +12,20 @@ settings.register_profile("og_ros", deadline=None)
 settings.load_profile("og_ros")
 
 HERE = Path(__file__).parent
-# Their nodes hear each other, and wait more than they compute: with `-n 2 --dist loadgroup` one worker runs them in
-# their order, while the other runs the rest.
-WITH_NODES = {"attacks", "docs", "faults", "launch", "nodes", "packaging", "sim"}
+# Tests that start nodes or build packages wait more than they compute. Those of one group run in one worker, in their
+# order, since they share expensive fixtures; the groups and all other tests run side by side (`-n 3 --dist loadgroup`).
+GROUPS = {
+    "docs": "pages",
+    "nodes": "nodes",
+    "rmw": "runs",
+    "sim": "nodes",
+    **dict.fromkeys(("attacks", "faults", "launch", "packaging"), "runs"),
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put all tests that start nodes or build packages into one group."""
+    """Put the tests that start nodes or build packages into their groups."""
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in WITH_NODES:
-            item.add_marker(pytest.mark.xdist_group("nodes"))
+        if group := GROUPS.get(item.path.relative_to(HERE).parts[0]):
+            item.add_marker(pytest.mark.xdist_group(group))

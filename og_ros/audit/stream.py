@@ -84,14 +84,16 @@ class Stream:
         """Examine spans in worker processes, a few ahead of the one that is wanted."""
         registry = self._registry
         trusted = None if registry is None else (registry.directory.absolute(), registry.fingerprint, registry.number)
-        # The first stretch shows which topics the others are to hash.
-        yield _examine(self._bag, Examiner(registry), spans[0], {})
         reader = AttestationReader()
         start = (self._bag.path.absolute(), self._bag.unpacked, trusted)
         with ProcessPoolExecutor(self._jobs, worker_context(), _begin_worker, start) as pool:
             waiting: deque[Future[PackedStretch]] = deque()
             rest = iter(spans[1:])
             try:
+                for _ in range(self._jobs):
+                    pool.submit(_begun)  # they start while the first stretch is read
+                # The first stretch shows which topics the others are to hash.
+                yield _examine(self._bag, Examiner(registry), spans[0], {})
                 for _ in range(len(spans) - 1):
                     while len(waiting) < self._jobs + 2 and (span := next(rest, None)) is not None:
                         waiting.append(pool.submit(_work, span, dict(self._known)))
@@ -167,6 +169,10 @@ def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, int] | N
     bag = stack.enter_context(open_bag(path, unpacked))
     atexit.register(stack.close)
     _worker = bag, Examiner(registry)
+
+
+def _begun() -> None:
+    """Do nothing, in a worker: it has begun once this is done."""
 
 
 def _work(span: Span, known: Mapping[str, str]) -> PackedStretch:

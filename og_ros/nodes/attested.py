@@ -49,6 +49,7 @@ from og_ros.nodes.attested_calls import action_callback, service_callback
 from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
+from og_ros.nodes.signing_queue import LAG_MS
 from og_ros.nodes.topics import (
     ATTESTATION_SUFFIX,
     attestation_qos,
@@ -120,6 +121,7 @@ class Attestor:
         registry: str | Path | None = None,
         registry_root: str | None = None,
         queue: int = 256,
+        signing_lag_ms: int = LAG_MS,
         disclosure: Mapping[str, Disclosure] | None = None,
         disclosure_key: str | Path | None = None,
         disclosure_directory: str | Path | None = None,
@@ -143,6 +145,7 @@ class Attestor:
             attestation_topic: none: `<topic of the first attested publisher>/attestation`.
             registry, registry_root: when given, model and key must be certified there.
             queue: inferences that may wait for their signature; then `publish`'s callback waits.
+            signing_lag_ms: the callback also waits while an output has been without its signature for so long.
             disclosure: topics that attestations are not to name by their digest, such as {"/image": COMMITTED}.
             disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
                 og_ros.stages.pipeline.StageConfig.
@@ -204,7 +207,7 @@ class Attestor:
         )
         self._service = serve(node, self._journal)
         self._attestations = AttestationPublisher(
-            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal
+            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal, signing_lag_ms
         )
         self._remembered: dict[str, deque[tuple[Any, Message]]] = {}
         self._lock = threading.Lock()

@@ -126,11 +126,13 @@ class AuditorSection:
     log_origin: str | None = None
     topics: tuple[str, ...] | None = None
     attestations: tuple[str, ...] | None = None
+    discover: str | None = None
     check_data: bool | None = None
     catch_up: bool | None = None
     status_period: float | None = None
     horizon: float | None = None
     checkpoint_period: float | None = None
+    exit_verdict: bool | None = None
 
 
 @dataclass(frozen=True)

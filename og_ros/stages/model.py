@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ class OnnxModel:
         try:
             self._session = ort.InferenceSession(data, settings, providers=chosen)
         except Exception as error:  # onnxruntime raises a family of its own, without a public base class
-            raise ModelError(f"{name} cannot be loaded: {_first_line(error)}") from error
+            raise ModelError(f"{name} cannot be loaded: {_reason(error, ort.__version__)}") from error
         # A provider that fails later must not be replaced behind the back of what is signed.
         self._session.disable_fallback()
         used: list[str] = self._session.get_providers()
@@ -168,6 +169,17 @@ def _tensor(model: str, argument: Any) -> Tensor:
     if dtype is None:
         raise ModelError(f"{model}: tensor {argument.name} has type {argument.type}, which og_ros cannot feed")
     return Tensor(argument.name, tuple(size if isinstance(size, int) else None for size in argument.shape), dtype)
+
+
+def _reason(error: Exception, version: str) -> str:
+    """Return why onnxruntime did not load a model; that the file's format is too new is what newcomers meet first."""
+    newer = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", str(error))
+    if newer is None:
+        return _first_line(error)
+    return (
+        f"its format, IR version {newer[1]}, is newer than onnxruntime {version} reads ({newer[2]}): write it with "
+        f"ir_version={newer[2]}, or install a newer onnxruntime"
+    )
 
 
 def _first_line(error: Exception) -> str:

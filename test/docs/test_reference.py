@@ -18,7 +18,7 @@ from doc_pages import ROOT, Block, anchors, blocks, links, pages
 from doc_runs import Demo
 
 from og_ros.attest.keys import generate, public_pem
-from og_ros.audit.findings import KINDS
+from og_ros.audit.findings import KINDS, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.audit.reports.regulation import load_profile
@@ -183,6 +183,19 @@ def test_findings_of_the_threat_model_are_tested() -> None:
     for kind in kinds:
         assert kind in KINDS
         assert f'"{kind}"' in tests, f"{kind} is in the threat model's table and in no test that raises it"
+
+
+def test_every_violation_is_in_the_threat_model() -> None:
+    text = (DOCS / "concepts" / "threat-model.md").read_text()
+    missing = [name for name, kind in KINDS.items() if kind.severity is Severity.VIOLATION and f"`{name}`" not in text]
+    assert not missing
+
+
+def test_assumptions_of_the_threat_model_are_numbered() -> None:
+    numbers = [row[0] for row in rows(DOCS / "concepts" / "threat-model.md", "## Assumptions")]
+    assert numbers == [f"A{n}" for n in range(1, len(numbers) + 1)]
+    text = (DOCS / "concepts" / "threat-model.md").read_text()
+    assert set(re.findall(r"\bA\d+\b", text)) == set(numbers)
 
 
 def test_kinds_in_the_text_exist() -> None:

@@ -63,6 +63,34 @@ def test_a_dead_stage_is_started_again(run_launch: Callable[..., Any], graph: An
     assert launched.ends(5) == 0, launched.output
 
 
+def test_a_parameter_file_is_laid_over_the_pipeline(
+    run_launch: Callable[..., Any], graph: Any, demo: Path, tmp_path: Path
+) -> None:
+    """For every robot, for one, and with bounds that the node still keeps."""
+    pipeline = changed(demo, "control.yaml", only_control)
+    laid = tmp_path / "laid.yaml"
+    laid.write_text(
+        "/**/auditor: {ros__parameters: {horizon: 4.0, robot: other}}\n"
+        "/robot_7/control: {ros__parameters: {queue: 77}}\n"
+        "/robot_8/control: {ros__parameters: {queue: 88}}\n"
+    )
+    options = ("namespace:=robot_7", "relative_topics:=true", f"parameters:={laid}")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options)
+    graph.wait(lambda: graph.state("/robot_7/control") == "active", launched)
+    assert graph.parameters("/robot_7/control", "queue", "outputs.wheels.topic") == [77, "wheel_command"]
+    graph.wait(lambda: graph.node.count_publishers("/robot_7/auditor/status"), launched)
+    assert graph.parameters("/robot_7/auditor", "horizon", "robot", "discover") == [4.0, "other", "namespace"]
+    assert graph.node.count_publishers("/robot_7/wheel_command/attestation") == 1
+    launched.interrupt()
+    assert launched.ends(15) == 0, launched.output
+
+    laid.write_text("/**/auditor: {ros__parameters: {horizon: 4000.0}}\n")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options, "required:=true")
+    assert launched.ends(25) == 1
+    assert launched.output.count("parameter horizon is 4000; it must be a number") == 1, launched.output
+    assert "Traceback" not in launched.output
+
+
 def test_launch_does_not_drive_what_it_respawns(run_launch: Callable[..., Any], demo: Path) -> None:
     launched = run_launch("bringup.launch.py", f"pipeline:={demo}", "respawn:=true", "autostart:=launch")
     assert launched.ends(20) == 1

@@ -1,14 +1,15 @@
-// Preloaded into a process under test: makes its disk slow to sync, and its wall clock wrong.
+// Preloaded into a process under test: makes its disk slow to sync and to append to, and its wall clock wrong.
 //
-// The file named by OG_FAULTS holds "SYNC_MS CLOCK_OFFSET_S"; it is read anew at each sync, and once in 50 ms for the clock.
+// The file named by OG_FAULTS holds "SYNC_MS CLOCK_OFFSET_S [APPEND_MS]"; it is read at most once in 50 ms.
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-static long sync_ms, offset_s;
+static long sync_ms, offset_s, append_ms;
 
 static int real_clock(clockid_t id, struct timespec *t) {
   static int (*real)(clockid_t, struct timespec *);
@@ -25,10 +26,11 @@ static void look(void) {
   const char *path = getenv("OG_FAULTS");
   FILE *file = path ? fopen(path, "r") : NULL;
   if (!file) return;
-  long sync = 0, offset = 0;
-  if (fscanf(file, "%ld %ld", &sync, &offset) == 2) {
+  long sync = 0, offset = 0, append = 0;
+  if (fscanf(file, "%ld %ld %ld", &sync, &offset, &append) >= 2) {
     sync_ms = sync;
     offset_s = offset;
+    append_ms = append;
   }
   fclose(file);
 }
@@ -51,3 +53,13 @@ static int slow(const char *name, int descriptor) {
 
 int fsync(int descriptor) { return slow("fsync", descriptor); }
 int fdatasync(int descriptor) { return slow("fdatasync", descriptor); }
+
+// A journal is the one file that og_ros appends to.
+ssize_t write(int descriptor, const void *data, size_t size) {
+  static ssize_t (*real)(int, const void *, size_t);
+  if (!real) real = dlsym(RTLD_NEXT, "write");
+  look();
+  int flags = append_ms ? fcntl(descriptor, F_GETFL) : 0;
+  if (flags > 0 && (flags & O_APPEND)) usleep(append_ms * 1000);
+  return real(descriptor, data, size);
+}
