@@ -184,7 +184,7 @@ def _inference_authenticity(level: str, facts: Facts) -> _Told:
             evidence = (*signature, _REFUTED)
             return "the stage signed a statement that its model does not bear out", evidence, "nothing: it is refuted"
         if facts.source:
-            return "the source signed its message; no model ran", signature, "nothing: a source is not run again"
+            return "the source signed its message; no model ran", signature, ""
         because = "the stage signed what it says that it did; a stage that signs a lie is not found by its signature"
         return because, signature, _REEXECUTE
     if level == "tee":

@@ -29,7 +29,7 @@ from og_ros.audit.examine import stamp_of
 from og_ros.errors import AttestationError, ConfigError
 from og_ros.nodes.attestation_publisher import Message
 from og_ros.nodes.record_session import RecordSession, Signing, named_model, runtime_of
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, has_header
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, has_header, type_name
 from og_ros.stages.runtime import source_of
 
 
@@ -136,9 +136,8 @@ class SensorSigner:
         Raises AttestationError for a topic that is not signed, and after `close`.
         """
         self._check(topic)
-        kind = f"{msg_type.__module__.partition('.')[0]}/msg/{msg_type.__name__}"
         stamp_ns = stamp_of(payload, has_header(msg_type))
-        message = Message(topic, kind, payload, stamp_ns, algorithm=self._digest)
+        message = Message(topic, type_name(msg_type), payload, stamp_ns, algorithm=self._digest)
         self._session.begin(message)
         self._session.submit((), (message,), start_ns, began_ns, time.monotonic_ns() - began_ns)
 

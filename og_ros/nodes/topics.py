@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from rclpy.duration import Duration
 from rclpy.exceptions import NameValidationException
@@ -16,6 +16,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from og_ros.errors import ConfigError
 from og_ros.stages.pipeline import ATTESTATION_SUFFIX as ATTESTATION_SUFFIX
+
+# What of an interface is a message, by its folder.
+_PARTS: Final = {"msg": ("",), "srv": ("Request", "Response", "Event"), "action": ("Goal", "Result", "Feedback")}
 
 
 def attestation_qos() -> QoSProfile:
@@ -65,15 +68,26 @@ def usable_names() -> Iterator[None]:
 def message_class(name: str) -> Any:
     """Return the Python class of an interface such as "sensor_msgs/msg/Image".
 
+    That may be a part of a service or action, such as "std_srvs/srv/SetBool_Request": see og_ros.nodes.attested_calls.
     Raises ConfigError for a name of another form or a package that is not installed.
     """
     parts = name.split("/")
-    if len(parts) != 3 or parts[1] != "msg" or not all(part.isidentifier() for part in parts):
+    if len(parts) != 3 or parts[1] not in _PARTS or not all(part.isidentifier() for part in parts):
         raise ConfigError(f"{name!r} is no message type; one looks like sensor_msgs/msg/Image")
+    whole, _, part = parts[2].rpartition("_") if parts[1] != "msg" else (parts[2], "", "")
+    if part not in _PARTS[parts[1]]:
+        raise ConfigError(f"{name!r} is no message type; of a {parts[1]} those are {', '.join(_PARTS[parts[1]])}")
     try:
-        return getattr(importlib.import_module(f"{parts[0]}.msg"), parts[2])
+        found = getattr(importlib.import_module(f"{parts[0]}.{parts[1]}"), whole)
+        return getattr(found, part) if part else found
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"message type {name} is not installed: install the package {parts[0]}") from error
+
+
+def type_name(kind: Any) -> str:
+    """Return the full name of a message class, such as sensor_msgs/msg/Image or std_srvs/srv/SetBool_Request."""
+    package, folder = kind.__module__.split(".")[:2]
+    return f"{package}/{folder}/{kind.__name__}"
 
 
 def has_header(kind: Any) -> bool:

@@ -24,7 +24,7 @@ from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.audit.reports.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.envelope_format import read_yaml
-from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
+from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection, describe_nodes
 from og_ros.nodes.fleet_file import load_fleet
 from og_ros.registry import Revocation, entry
 from og_ros.stages.adapters import registered
@@ -96,6 +96,8 @@ SECTIONS: dict[str, Any] = {
     "## Input": InputConfig,
     "## Output": OutputConfig,
     "## QoS": QosConfig,
+    "## Sources": SourceSection,
+    "## Witnesses": WitnessSection,
     "## Auditor": AuditorSection,
     "## Recorder": RecorderSection,
     **{f"### {name}": kind for name, kind in ADAPTERS.items()},
@@ -267,7 +269,7 @@ def test_cddl_accepts_attestations_and_nothing_else(demo: Demo) -> None:
         header.validate_cbor(protected)
         inner.validate_cbor(payload)
     statement = cbor2.loads(payload)
-    for name, value in (("clock", 3), ("session", bytes(15)), ("inputs", []), ("robot", ""), ("more", 1)):
+    for name, value in (("clock", 3), ("session", bytes(15)), ("outputs", []), ("robot", ""), ("more", 1)):
         with pytest.raises(pycddl.ValidationError):
             inner.validate_cbor(cbor2.dumps({**statement, name: value}))
     with pytest.raises(pycddl.ValidationError):

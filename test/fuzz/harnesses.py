@@ -51,6 +51,7 @@ from og_ros.log.checkpoint import parse_checkpoint
 from og_ros.registry import dsse, entry, openssf, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
+from og_ros.stages.adapters import create
 
 SIGNER: Final = signer_of(Algorithm.ES256)
 MESSAGES: Final = Path(__file__).resolve().parents[2] / "msg"
@@ -326,6 +327,26 @@ def fuzz_message_fields(data: bytes) -> None:
     """The first byte chooses a type; what is read of it is finite or not, and never another exception."""
     layout = _TYPES.layout(_FIELD_TYPES[data[0] % 3] if data else _FIELD_TYPES[0])
     layout.not_finite(layout.read(data[1:]))
+
+
+ADAPTERS: Final = (
+    create("compressed_image", {}),
+    create("compressed_image", {"dtype": "float32", "channels": "gray", "resize": (8, 8), "max_pixels": 4096}),
+    create("occupancy_grid", {}),
+    create("path", {}),
+    create("joint_state", {"joints": ("a", "b")}),
+    create("joint_trajectory", {"joints": ("a", "b"), "points": 3}),
+    create("float64_multi_array", {}),
+    create("image", {}),
+    create("laser_scan", {"beams": 4}),
+    create("odometry", {}),
+)
+
+
+def fuzz_adapter(data: bytes) -> None:
+    """The first byte chooses an adapter; a message gives an array and a stamp, or is refused."""
+    sample = ADAPTERS[data[0] % len(ADAPTERS)].decode(data[1:]) if data else None
+    assert sample is None or (sample.array.size > 0 or sample.array.ndim == 1)
 
 
 HARNESSES: Final[dict[str, Callable[[bytes], None]]] = {
