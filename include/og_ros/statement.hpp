@@ -170,10 +170,11 @@ inline void check(const Statement & s)
   for (const auto * references : {&s.inputs, &s.outputs}) {
     const bool is_output = references == &s.outputs;
     const char * side = is_output ? "outputs" : "inputs";
-    if (references->empty() || references->size() > kMaxReferences) {
+    // Without inputs it is a source's: where data begins.
+    if ((is_output && references->empty()) || references->size() > kMaxReferences) {
       throw Error(
               Reason::bounds, std::string(side) + " has " + std::to_string(references->size()) +
-              " references; 1 to 32 are allowed");
+              " references; " + (is_output ? "1" : "0") + " to 32 are allowed");
     }
     for (const auto & reference : *references) {detail::check_reference(side, reference, is_output);}
   }

@@ -46,13 +46,14 @@ def test_versions_agree() -> None:
 # rosdep keys that package.xml may name, beside packages of ROS itself: by hand, after rosdistro's rosdep/*.yaml.
 ROSDEP_KEYS = {
     "libssl-dev", "python3-cryptography", "python3-numpy", "python3-onnxruntime-pip", "python3-opencv",
-    "python3-pytest", "python3-rich", "python3-yaml",
+    "python3-pytest", "python3-rich", "python3-sphinx", "python3-yaml",
 }  # fmt: skip
 ROS_PACKAGES = {
     "ament_cmake", "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "launch",
     "launch_ros", "launch_testing", "launch_testing_ros", "lifecycle_msgs", "nav_msgs", "rclpy",
     "rosgraph_msgs",
     "rosidl_default_generators", "rosidl_default_runtime", "sensor_msgs", "service_msgs", "std_msgs", "std_srvs",
+    "trajectory_msgs", "visualization_msgs",
 }  # fmt: skip
 # REP-149, format 3: what a package may hold, in any order, and how often.
 TAGS = {

@@ -88,6 +88,11 @@ def linked(algorithm: Algorithm) -> Statement:
     )
 
 
+def source(algorithm: Algorithm) -> Statement:
+    """A statement without inputs: where data begins."""
+    return replace(typical(algorithm), inputs=())
+
+
 def big_endian(attestation: Attestation) -> bytes:
     """The same record as a big-endian publisher would serialise it."""
     from og_ros.attest import cdr, wire
@@ -125,7 +130,9 @@ def wire_cases() -> list[Case]:
     cases = []
     for algorithm, signer in SIGNERS.items():
         name = algorithm.name.lower()
-        for label, made in (("hidden", hidden), ("linked", linked), ("least", least), ("most", most)):
+        for label, made in (
+            ("hidden", hidden), ("linked", linked), ("least", least), ("most", most), ("source", source)
+        ):
             attestation = cose.sign(made(algorithm), signer)
             cases.append(
                 record(f"{name}_{label}", "wire", encode_attestation(attestation), attestation, algorithm.name)
