@@ -17,9 +17,10 @@ HERE = Path(__file__).parent
 GROUPS = {
     "docs": "pages",
     "nodes": "nodes",
-    "rmw": "runs",
+    "examples": "pages",
     "sim": "nodes",
-    **dict.fromkeys(("attacks", "faults", "launch", "packaging"), "runs"),
+    **dict.fromkeys(("attacks", "faults", "launch", "rmw"), "runs"),
+    **dict.fromkeys(("cpp", "packaging"), "builds"),
 }
 
 
@@ -29,3 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if group := GROUPS.get(item.path.relative_to(HERE).parts[0]):
             item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """End at once where groups do not hold: each worker would make every fixture, and nodes disturb each other."""
+    if getattr(session.config.option, "loadgroup", False):
+        grouped = (item for item in session.items if item.get_closest_marker("xdist_group"))
+        if lost := [item.nodeid for item in grouped if "@" not in item.nodeid]:
+            raise pytest.UsageError(f"pytest-xdist does not see the group of {lost[0]}")

@@ -133,7 +133,8 @@ def test_a_gate_that_passes_all_fails_the_check(name: str, runs: RealRuns, tmp_p
 
 
 # Attacks on the chain of commands, which a gate must not only survive but refuse. Messages between stages are nothing
-# to it: what the next stage read is what counts. Nor does it read logs.
+# to it: what the next stage read is what counts. Nor does it read logs. A sensor's forged signature takes nothing away
+# from a frame that need not have one.
 NAMED = ["output_altered", "signature_invalid", "unregistered_key", "model_not_certified", "session_forked"]
 
 
@@ -145,6 +146,7 @@ def test_gate_refuses_what_the_audit_names(kind: str, runs: RealRuns, tmp_path: 
         if case.finding == kind
         and not case.refused
         and "log" not in case.summary
+        and "as their source" not in case.summary
         and (kind != "output_altered" or "command" in name)
     ]
     assert cases

@@ -90,8 +90,9 @@ def test_humble_and_jazzy_deliver_the_bytes_that_were_sent(tmp_path: Path) -> No
         "humble_cyclone": humble_environment(CYCLONE),
     }
     # Humble has no og_ros messages here; and only types whose definition did not change can meet on a topic.
-    messages = [(name, payload(name)) for name in STANDARD]
-    assert messages == [(name, payload(name, Stores.ROS2_HUMBLE)) for name in STANDARD]
+    names = [name for name in STANDARD if not name.startswith("trajectory_msgs/")]  # the wheel lacks that package
+    messages = [(name, payload(name)) for name in names]
+    assert messages == [(name, payload(name, Stores.ROS2_HUMBLE)) for name in names]
     told = converse(tmp_path, peers, messages)
     assert [record["rmw"] for record in told.values()] == [FAST, FAST, CYCLONE]
     assert "humble" in told["humble_fast"]["rclpy"]

@@ -21,7 +21,7 @@ from og_ros.attest import Attestation, decode_attestation
 from og_ros.nodes.topics import attestation_qos, message_class
 
 DOMAIN = claim_domain()
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def environment() -> dict[str, str]:
