@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,dev
+EXTRAS := robot,ros,ros-build,blake3,evm,model-signing,training,fleet,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* config/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint bench launch-deps web-deps clean
+.PHONY: setup demo test lint bench launch-deps web-deps chain-deps clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps
+test: setup launch-deps web-deps chain-deps
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -48,6 +48,10 @@ launch-deps: setup
 # Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
+
+# anvil and Vyper for the settlement tests; those tests skip themselves, with this reason, too.
+chain-deps: setup
+	-@$(BIN)/python tools/fetch_chain_tools.py .cache/chain
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/srv og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

@@ -58,8 +58,10 @@ def add_parser(subparsers: Any) -> None:
     certify = actions.add_parser("certify", help="certify a public key for a robot's stage, a log, a witness")
     certify.add_argument("file", type=Path, metavar="PUBLIC", help="PEM file of the public key")
     add_writer_arguments(certify)
-    certify.add_argument("--role", default="stage", help="stage (default), log, witness, auditor or operator")
-    certify.add_argument("--robot", default="", help="the robot that has the key (role stage needs it)")
+    certify.add_argument(
+        "--role", default="stage", help="stage (default), log, witness, auditor, operator or settlement"
+    )
+    certify.add_argument("--robot", default="", help="the robot that has the key (roles stage and settlement need it)")
     certify.add_argument("--stage", default="", help="the stage that signs with it (role stage needs it)")
     certify.add_argument("--vendor", default="", help="who made the robot or stage")
     certify.add_argument("--origin", default="", help="the key's name in checkpoints (roles log and witness need it)")

@@ -14,9 +14,9 @@ from og_ros.attest.verifier import Verifier
 ROLES: Final = ("models", "keys", "index")
 """What an authority may sign: model certificates, key certificates, the index and its own successors."""
 
-KEY_ROLES: Final = ("stage", "log", "witness", "auditor", "operator")
+KEY_ROLES: Final = ("stage", "log", "witness", "auditor", "operator", "settlement")
 """What a certified key is for: a stage's attestations, a log's checkpoints, cosignatures of them, audit reports,
-narrower envelopes and emergency stops (so that such a key can be revoked)."""
+narrower envelopes and emergency stops (so that such a key can be revoked), a robot's checkpoints on a chain."""
 
 
 class Status(Enum):
