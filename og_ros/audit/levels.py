@@ -42,7 +42,7 @@ def levels_of(inference: Inference) -> Mapping[str, str]:
         inference.certified is True,
         inference.reexecuted,
         inference.linked,
-        inference.logged is True,
+        (inference.settled or "logged") if inference.logged is True else "none",
         _least_shown(statement, inference.disclosed),
     )
 
@@ -54,7 +54,7 @@ def _levels(
     certified: bool,
     reexecuted: bool | None,
     linked: bool,
-    logged: bool,
+    settlement: str,
     shown: Disclosure,
 ) -> Mapping[str, str]:
     model, authenticity = "unknown", "none"
@@ -70,7 +70,7 @@ def _levels(
         "inference_authenticity": authenticity,
         "data_provenance": "linked" if linked else "unlinked",
         "execution_environment": "software_key" if signed else "none",
-        "settlement": "logged" if logged else "none",
+        "settlement": settlement,
         "disclosure": _DISCLOSURE[shown],
     }
 

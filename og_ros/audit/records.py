@@ -56,7 +56,8 @@ class Inference:
     Both are final once `resolved`.
     `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
     `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
-    level on each axis over the whole chain, once it is resolved.
+    level on each axis over the whole chain, once it is resolved. `settled` is how far a checkpoint over it came on a
+    chain; empty where none did, or it is not logged.
     """
 
     attestation: Attestation
@@ -65,6 +66,7 @@ class Inference:
     signed: bool | None = None
     certified: bool | None = None
     logged: bool | None = None
+    settled: str = ""
     sources: list[Inference | None] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
     outputs_seen: list[bool] = field(default_factory=list)

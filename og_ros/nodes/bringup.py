@@ -17,6 +17,9 @@ from og_ros.stages.yaml_file import YamlFile
 AUDITOR: Final = "auditor"
 RECORDER: Final = "recorder"
 GATE: Final = "gate"
+# Read by `og-ros settle run`; no node.
+SETTLEMENT: Final = "settlement"
+SECTIONS: Final = (AUDITOR, RECORDER, GATE, SETTLEMENT)
 GATE_VERDICTS: Final = f"{GATE}/verdict"
 GATE_ATTESTATIONS: Final = GATE_VERDICTS + ATTESTATION_SUFFIX
 
@@ -163,8 +166,8 @@ def attestation_topic(stage: StageConfig) -> str:
 def _nodes(
     pipeline: Pipeline, auditor: bool, record: bool, gate: bool, common: Mapping[str, Parameter], autostart: bool
 ) -> list[NodeDescription]:
-    for name in pipeline.sections.keys() - {AUDITOR, RECORDER, GATE}:
-        raise ConfigError(f"{name} is not known; sections beside stages are {AUDITOR}, {RECORDER} and {GATE}")
+    for name in pipeline.sections.keys() - set(SECTIONS):
+        raise ConfigError(f"{name} is not known; sections beside stages are {', '.join(SECTIONS)}")
     for name in pipeline.stages.keys() & {AUDITOR, RECORDER, GATE}:
         raise ConfigError(f"stages.{name} has the name of another node: choose another")
     nodes = []

@@ -1,4 +1,4 @@
-"""The settler against a real node: by count, age and end; crashes, reorganisations, stuck fees, an outbox that was lost."""
+"""The settler against a real node: count, age and end; crashes, reorganisations, stuck fees, a lost outbox."""
 
 from __future__ import annotations
 
@@ -9,39 +9,18 @@ from pathlib import Path
 import pytest
 from anvil import wait_for
 from settlement_place import ROBOT, Place
+from settler_run import Run
 
 from og_ros.errors import BackendUnreachable, SettlementError
 from og_ros.log import Ledger
 from og_ros.settlement import receipt, trie
-from og_ros.settlement.backend import Backend
 from og_ros.settlement.evm import Fees
 from og_ros.settlement.evm_chain import SETTLED_TOPIC, read_event
 from og_ros.settlement.local import LocalBackend
-from og_ros.settlement.outbox import Outbox
 from og_ros.settlement.receipt import Level
-from og_ros.settlement.settler import Due, Settler
+from og_ros.settlement.settler import Due
 
 Grow = Callable[[int], None]
-AT_ONCE = Due(1, 1e9)
-
-
-class Run:
-    """A settler with its outbox, and what it said."""
-
-    def __init__(self, ledger: Ledger, folder: Path, backends: list[Backend], due: Due = AT_ONCE) -> None:
-        self.outbox = Outbox(folder / "state")
-        self.said: list[str] = []
-        self.settler = Settler(ledger.directory, self.outbox, backends, due, self.said.append)
-
-    def levels(self, backend: str = "evm") -> list[str]:
-        return [f"{row.item.size} {row.item.level.name.lower()}" for row in self.outbox.rows(backend) if not row.dead]
-
-    def until(self, *levels: str) -> None:
-        def reached() -> bool:
-            self.settler.step()
-            return self.levels() == list(levels)
-
-        wait_for(reached, f"{levels}, not {self.levels()}; said {self.said}", 30)
 
 
 def events(place: Place) -> list[int]:
@@ -144,12 +123,13 @@ def test_a_reorganisation_is_noticed_and_everything_sent_again(
 ) -> None:
     run = Run(ledger, tmp_path, [place.backend(finality=12)])
     for count in (2, 3):
+        place.node.mine()
         grow(count)
         run.settler.step()
         run.settler.step()
     assert run.levels() == ["2 included", "5 included"]
     place.node.automine(False)
-    place.node.rpc.call("anvil_reorg", {"depth": 3, "txBlockPairs": []})
+    place.node.rpc.call("anvil_reorg", 3, [])
     assert events(place) == []
     run.until("2 submitted", "5 submitted")
     assert any("reorganisation" in line for line in run.said)
@@ -232,8 +212,6 @@ def test_a_ledger_that_was_rewound_settles_nothing(place: Place, ledger: Ledger,
     run = Run(ledger, tmp_path, [place.backend()])
     grow(9)
     run.until("9 final")
-    from conftest import LOG_KEY  # noqa: F401
-
     other = Ledger.create(tmp_path / "rewound", ledger.origin, ledger._key)  # type: ignore[arg-type]
     other.append([b"x"])
     other.checkpoint()

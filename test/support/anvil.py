@@ -31,7 +31,7 @@ class Anvil:
 
         command = [str(BINARY), "--hardfork", "osaka", "--port", str(port), *options]
         # A file: a pipe that nobody reads would stop the node once it is full.
-        self._log = tempfile.NamedTemporaryFile("w+")
+        self._log = tempfile.NamedTemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(command, stdout=self._log)
 
         def listening() -> re.Match[str] | None:

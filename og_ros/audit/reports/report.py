@@ -184,5 +184,7 @@ def _not_checked(
         )
     notes += auditor.judge.not_checked()
     notes.append("the execution environment of the keys: no evidence was read; a software key proves no environment")
-    notes.append("settlement: no checkpoint was checked against witnesses or a chain")
+    settled = auditor.settlement_notes
+    notes += settled if settled is not None else ["settlement: no receipts of a chain were given (--settlement)"]
+    notes.append("witnesses: no checkpoint's cosignatures were checked")
     return notes
