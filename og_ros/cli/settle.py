@@ -70,7 +70,8 @@ def _run(args: argparse.Namespace) -> int:
     from og_ros.settlement.settler import Settler
 
     settlement = config.load(args.config)
-    Ledger.open(args.ledger).close()
+    if args.once:
+        Ledger.open(args.ledger).close()  # else it may come later: the auditor makes it
     backends = settlement.backends(args.ledger)
     outbox = Outbox(settlement.state)
     settler = Settler(args.ledger, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))

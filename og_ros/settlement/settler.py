@@ -48,6 +48,7 @@ class Settler:
         self, ledger: Path, outbox: Outbox, backends: Sequence[Backend], due: Due, tell: Callable[[str], None]
     ) -> None:
         self._ledger, self._outbox, self._due, self._tell = ledger, outbox, due, tell
+        self._problem = ""
         self._courses = [_Course(backend) for backend in backends]
 
     def step(self, ending: bool = False) -> None:
@@ -56,8 +57,11 @@ class Settler:
             with Ledger.open(self._ledger) as ledger:
                 newest = ledger.latest_checkpoint()
         except OgError as error:
-            self._tell(f"ledger: {error}")
+            if str(error) != self._problem:
+                self._tell(f"{error}; waiting")
+            self._problem = str(error)
             return
+        self._problem = ""
         for course in self._courses:
             if time.monotonic() < course.again_at:
                 continue
@@ -73,8 +77,11 @@ class Settler:
     def unsettled(self) -> list[str]:
         """Return what is not final yet, a line for each backend that has such."""
         lines = []
-        with Ledger.open(self._ledger) as ledger:
-            newest = ledger.latest_checkpoint()
+        try:
+            with Ledger.open(self._ledger) as ledger:
+                newest = ledger.latest_checkpoint()
+        except OgError as error:
+            return [str(error)]
         for course in self._courses:
             name = course.backend.name
             last, waiting = self._outbox.newest(name), self._outbox.open_items(name)
