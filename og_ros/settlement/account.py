@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 from og_ros.attest.keys import read_owner_only, write_owner_only
 from og_ros.errors import ConfigError, KeyFileError
 
+_RECURSION: Final = sys.getrecursionlimit()
 try:
     from eth_account import Account as EthAccount
 except ImportError as error:
     raise ConfigError(f"settling on a chain needs og_ros[evm], which is not installed ({error})") from error
+finally:
+    # py_ecc, which it imports, sets this to 100,000: JSON from outside that is deep enough would then end the process.
+    sys.setrecursionlimit(_RECURSION)
 
 KEY_VARIABLE: Final = "OG_ROS_SETTLEMENT_KEY"
 PASSWORD_VARIABLE: Final = "OG_ROS_KEYSTORE_PASSWORD"

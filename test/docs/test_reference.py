@@ -26,6 +26,7 @@ from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
 from og_ros.registry import Revocation, entry
+from og_ros.settlement import config as settlement
 from og_ros.stages.adapters import registered
 from og_ros.stages.pipeline import InputConfig, ModelConfig, OutputConfig, QosConfig, StageConfig, load_pipeline
 
@@ -161,6 +162,10 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         assert read_yaml(block.text.encode(), "it.yaml", 0, load_key=lambda _: public_pem(generate().public_key()))
     elif "version" in data:
         assert parse_policy(block.text.encode()).required_stages
+    elif "settlement" in data and "stages" not in data:
+        file = tmp_path / "settlement.yaml"
+        file.write_text(block.text)
+        assert settlement.load(file).section.backends
     else:
         file = tmp_path / "pipeline.yaml"
         file.write_text(block.text)
@@ -269,3 +274,10 @@ def test_examples_in_the_help_are_valid(verb: str, capsys: pytest.CaptureFixture
             build_parser().parse_args(words)
         except SystemExit:
             pytest.fail(f"og-ros {' '.join(words)}: {capsys.readouterr().err}")
+
+
+def test_settlement_fields_are_all_described() -> None:
+    text = (REFERENCE / "settlement.md").read_text()
+    for kind in (settlement.SettlementSection, settlement.BackendSection):
+        for field in fields(kind):
+            assert f"`{field.name}`" in text, f"settlement.md does not describe {field.name}"
