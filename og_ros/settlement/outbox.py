@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from og_ros.errors import SettlementError
+from og_ros.errors import LogError, SettlementError
 from og_ros.log import StoredCheckpoint
+from og_ros.log.writer_lock import WriterLock
 from og_ros.settlement.backend import Attempt, Item
 from og_ros.settlement.receipt import Level
 
@@ -40,11 +41,19 @@ class Row:
 class Outbox:
     """An outbox in a directory, made where there is none. A change is on the disk when its method returns.
 
-    One process writes (the lock on the database says so), others may read. Raises SettlementError.
+    One process writes (a POSIX lock beside it), others may read. Raises SettlementError.
     """
 
     def __init__(self, directory: Path, *, read_only: bool = False) -> None:
         self.file = directory / FILE
+        self._lock: WriterLock | None = None
+        if not read_only:
+            with self._guarded("make its directory"):
+                directory.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock = WriterLock(directory)
+            except LogError as error:
+                raise SettlementError(f"{directory}: cannot be written, or another run settles from it") from error
         with self._guarded("open"):
             if read_only:
                 if not self.file.is_file():
@@ -52,7 +61,6 @@ class Outbox:
                 uri = f"{self.file.absolute().as_uri()}?mode=ro"
                 self._database = sqlite3.connect(uri, uri=True, isolation_level=None)
             else:
-                directory.mkdir(parents=True, exist_ok=True)
                 self._database = sqlite3.connect(self.file, isolation_level=None)
                 self._database.execute("PRAGMA journal_mode = WAL")
                 self._database.execute("PRAGMA synchronous = FULL")
@@ -65,6 +73,9 @@ class Outbox:
     def close(self) -> None:
         """Close it."""
         self._database.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def add(self, backend: str, checkpoint: StoredCheckpoint, attempt: Attempt, now_ns: int) -> Item:
         """Take a checkpoint and the attempt with which it is about to be sent."""

@@ -335,7 +335,8 @@ def fuzz_settlement_receipts(data: bytes) -> None:
 
 
 def fuzz_settlement_proof(data: bytes) -> None:
-    """A header, a proof of one node or more, each behind its length in two bytes, and then a receipt."""
+    """An index in one byte, then a header and the nodes of a proof, each behind its length in two bytes."""
+    index, data = data[0] if data else 0, data[1:]
     parts = []
     while len(data) > 2 and len(parts) < 70:
         size = int.from_bytes(data[:2], "big")
@@ -348,7 +349,7 @@ def fuzz_settlement_proof(data: bytes) -> None:
     with contextlib.suppress(OgError):
         trie.receipt_logs(parts[1])
     # The proof's first node is what the root says: what lies behind that is the robot's.
-    found = trie.verify(trie.header_hash(parts[1]), len(parts[0]) % 3, parts[1:])
+    found = trie.verify(trie.header_hash(parts[1]), index, parts[1:])
     trie.receipt_logs(found)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from anvil import wait_for
+from anvil import KEYS, wait_for
 from settlement_place import ROBOT, Place
 from settler_run import Run
 
@@ -17,6 +17,7 @@ from og_ros.settlement import receipt, trie
 from og_ros.settlement.evm import Fees
 from og_ros.settlement.evm_chain import SETTLED_TOPIC, read_event
 from og_ros.settlement.local import LocalBackend
+from og_ros.settlement.outbox import Outbox
 from og_ros.settlement.receipt import Level
 from og_ros.settlement.settler import Due
 
@@ -258,3 +259,49 @@ def test_unsigned_checkpoints_settle_where_the_registry_allows_it(
     run.until("3 final")
     assert receipt.from_json(run.outbox.rows("evm")[0].receipt, "receipt").signature == b""
     assert Level.FINAL > Level.INCLUDED
+
+
+def test_one_outbox_has_one_writer(place: Place, ledger: Ledger, tmp_path: Path) -> None:
+    run = Run(ledger, tmp_path, [place.backend()])
+    with pytest.raises(SettlementError, match="another run"):
+        Outbox(tmp_path / "state")
+    assert Outbox(tmp_path / "state", read_only=True).rows() == []
+    run.outbox.close()
+    Outbox(tmp_path / "state").close()
+
+
+def test_a_kill_at_any_moment_settles_everything_once(
+    place: Place, ledger: Ledger, grow: Grow, tmp_path: Path
+) -> None:
+    """SIGKILL at six moments of a run by the command line; the last run is left alone."""
+    import os
+    import subprocess
+    import sys
+
+    from og_ros.attest import keys
+    from og_ros.settlement.account import KEY_VARIABLE
+
+    keys.save_private(place.signer._key, tmp_path / "settlement.pem")
+    (tmp_path / "p.yaml").write_text(
+        f"robot: {ROBOT}\nsettlement:\n  state: state\n  every_leaves: 1\n  backends:\n    evm: {{type: evm, "
+        f'rpc: "{place.node.url}", contract: "{place.contract}", key: settlement.pem, finality: 1}}\n'
+    )
+    verb = ["settle", "run", str(ledger.directory), "--config", str(tmp_path / "p.yaml")]
+    environment = {**os.environ, KEY_VARIABLE: KEYS[1]}
+    command = [sys.executable, "-m", "og_ros.cli.main", *verb]
+    for moment in range(6):
+        grow(2)
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        reached = place.node.rpc.number("eth_blockNumber") + moment % 2
+        wait_for(
+            lambda: (tmp_path / "state" / "outbox.db").is_file()
+            and place.node.rpc.number("eth_blockNumber") >= reached,  # noqa: B023
+            "the run does not settle",
+        )
+        process.kill()
+        process.wait()
+    done = subprocess.run([*command, "--once"], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    settled = events(place)
+    assert settled[-1] == 12
+    assert settled == sorted(set(settled))
