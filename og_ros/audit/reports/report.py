@@ -142,6 +142,7 @@ class Report:
             "policy": {"name": self.policy.name, "revision": self.policy.revision, "digest": self.policy.digest}
             if self.policy.digest
             else None,
+            **({"settlement": log.settled} if log is not None and log.settled else {}),
             **({"profiles": [profile.as_json() for profile in self.profiles]} if self.profiles else {}),
             "software": {"name": "og_ros", "version": __version__},
         }
