@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,ros,ros-build,blake3,evm,model-signing,training,fleet,dev
+EXTRAS := robot,ros,ros-build,blake3,evm,model-signing,training,fleet,docs,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
-  $(wildcard config launch msg srv cmake/* config/* launch/* msg/*.msg srv/*.srv)
+  $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint bench launch-deps web-deps chain-deps clean
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps chain-deps cpp-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps chain-deps
+test: setup launch-deps web-deps chain-deps sdf-deps cpp-deps other-ros kilted
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -38,6 +38,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The documentation as a site, in build/docs; a warning is an error.
+docs: setup
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "open build/docs/index.html"
+
 bench: setup
 	$(BIN)/python bench/run.py
 
@@ -45,13 +50,29 @@ bench: setup
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
 
-# Chromium and axe-core for the tests of the report page; those tests skip themselves, with this reason, too.
+# Cyclone DDS and ROS 2 Humble for the wire tests, which skip themselves, with this reason, too.
+other-ros: setup
+	-@$(BIN)/python tools/fetch_other_ros.py .cache/other_ros
+
+# ROS 2 Kilted and og_ros built for it, in an environment of its own (.cache/kilted/venv); its tests skip themselves, too.
+kilted: setup
+	-@$(BIN)/python tools/make_kilted.py .cache/kilted
+
+# drake, whose SDF parser checks the world for Gazebo; those tests skip themselves, with this reason, too.
+sdf-deps: setup
+	-@$(BIN)/python tools/fetch_drake.py .cache/drake
+
+# Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 
 # anvil and Vyper for the settlement tests; those tests skip themselves, with this reason, too.
 chain-deps: setup
 	-@$(BIN)/python tools/fetch_chain_tools.py .cache/chain
+
+# OpenSSL's headers for the tests of the C++ headers; those tests skip themselves, with this reason, too.
+cpp-deps: setup
+	-@$(BIN)/python tools/fetch_cpp_tools.py
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/srv og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

@@ -27,8 +27,13 @@ NAME = "og_ros"
 EXECUTABLES = {  # in lib/og_ros, where `ros2 run` and launch files look; og-ros itself goes to bin
     "stage": "og_ros.nodes.stage",
     "auditor": "og_ros.nodes.auditor",
+    "source": "og_ros.nodes.source",
+    "witness": "og_ros.nodes.witness",
     "gate": "og_ros.nodes.gate",
     "recorder": "og_ros.nodes.recorder",
+    "markers": "og_ros.nodes.markers",
+    "replayer": "og_ros.nodes.replayer",
+    "wheel_driver": "og_ros.nodes.wheel_driver",
     "world": "og_ros.nodes.world",
     "og-ros": "og_ros.cli.main",
 }
@@ -39,7 +44,12 @@ prefix=$(dirname -- "$0")/../..
 for python in "$prefix/bin/python3" "{python}" python3; do
   command -v "$python" >/dev/null 2>&1 && break
 done
-exec "$python" -c 'import sys; from {module} import main; sys.argv[0] = "{name}"; sys.exit(main())' "$@"
+# Ctrl-C before it runs finds nothing to lose, and shall not look like a crash; nodes have handlers of their own.
+exec "$python" -c 'import os, signal, sys
+signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+from {module} import main
+sys.argv[0] = "{name}"{restore}
+sys.exit(main())' "$@"
 """
 
 
@@ -76,6 +86,9 @@ class BuildMessages(Command):
         data_files = self.distribution.data_files
         data_files.append((f"lib/{NAME}", self.write_executables()))
         if ROS is None:
+            # Where the interfaces are built, CMake installs these with them.
+            cmake = ["cmake/og_ros-verify.cmake", "cmake/without_ros/og_rosConfig.cmake"]
+            data_files.append((f"share/{NAME}/cmake", cmake))
             note = "og_ros messages: no ROS here (rosidl_default_generators); the core and the auditor only"
             print(note, file=sys.stderr)
             return
@@ -97,7 +110,9 @@ class BuildMessages(Command):
         folder.mkdir(parents=True, exist_ok=True)
         for name, module in EXECUTABLES.items():
             path = folder / name
-            path.write_text(SCRIPT.format(name=name, module=module, python=sys.executable))
+            # The command line takes Ctrl-C as Python does.
+            restore = "" if ".nodes." in module else "\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+            path.write_text(SCRIPT.format(name=name, module=module, python=sys.executable, restore=restore))
             path.chmod(0o755)
         return [os.path.relpath(folder / name) for name in EXECUTABLES]
 
@@ -178,6 +193,13 @@ def data_folder(name):
             yield (f"share/{NAME}/{folder.relative_to(ROOT).as_posix()}", files)
 
 
+def headers():
+    """The C++ headers, for include/og_ros: where ROS looks for the generated ones, too."""
+    for folder in ("include/og_ros", "include/og_ros/detail"):
+        files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.hpp"))
+        yield (f"include/{NAME}/{NAME}{folder.removeprefix('include/og_ros')}", files)
+
+
 # colcon build --symlink-install runs a link to this file in its build directory, and links less than setuptools reads.
 for needed in ("pyproject.toml", "README.md"):
     if not Path(needed).exists():
@@ -190,6 +212,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/og_ros"]),
         (f"share/{NAME}", ["package.xml"]),
+        *headers(),
         *data_folder("msg"),
         *data_folder("srv"),
         *data_folder("launch"),

@@ -85,7 +85,7 @@ def node_share(directory: Path, seconds: float, image_bytes: int = 0, rate_hz: f
                 raise RuntimeError("the auditor did not subscribe")
             time.sleep(0.1)
         scenario.MS = round(1e9 / rate_hz / 50)  # its ticks are of 50 ms
-        run = honest_run(0)
+        run = honest_run(0, signers=run.signers)
         process = psutil.Process(auditor.pid)
         began, start = (_cpu(process), time.monotonic()), time.monotonic()
         records = honest_ticks(run, round((seconds + WARM_UP_S) * rate_hz), time.time_ns(), 1 << 32, image=image)

@@ -22,6 +22,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test" / "support"))
 
+from domains import claim_domain
+
+# Before any part begins: nobody else's robot is to be heard, nor to hear this one.
+os.environ.setdefault("ROS_DOMAIN_ID", str(claim_domain()))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
 import audits
 import fleet
 from envelopes import check_commands
@@ -45,6 +51,8 @@ from og_ros.attest import (
 
 Figures = tuple[float, float, float]
 ROUNDS = 7
+# The longest run of the gate's bench: what it measures does not get better with more.
+GATE_SECONDS = 30.0
 
 
 def measure(floor: Callable[[], Any], actual: Callable[[], Any], rounds: int = ROUNDS) -> tuple[float, float, float]:
@@ -169,6 +177,24 @@ def over_dds(directory: Path, seconds: float, full: bool) -> tuple[dict[str, Fig
     return table, detail, plots
 
 
+def gated(directory: Path, seconds: float, plots: dict[str, Any]) -> tuple[dict[str, Figures], dict[str, Any]]:
+    """The gate as a process, between publisher and driver: figures for the table, and percentiles for the JSON file."""
+    import gate  # needs ROS
+
+    found = gate.measure(directory, seconds)
+    detail = {f"{kind}_ms": gate.percentiles(values) for kind, values in found.items()}
+    table: dict[str, Figures] = {}
+    for share in (0.5, 0.99):
+        at = {kind: percentile(values, share) for kind, values in found.items()}
+        what = f"command, 50 Hz, three stages, p{share * 100:g}"
+        table[f"{what} (floor: publisher to driver)"] = (at["plain"], at["gated"], at["gated"] / at["plain"])
+        added = at["gate_added"] / at["relay_added"]
+        table[f"{what}, added (floor: a node that passes on)"] = (at["relay_added"], at["gate_added"], added)
+    for kind in ("plain", "relayed", "gated"):
+        plots[f"command, 50 Hz: {kind}"] = found[kind]
+    return table, {"commands": len(found["plain"]), "passed": len(found["gated"]), **detail}
+
+
 def hashed(payload: bytes) -> float:
     """Return the median seconds of SHA-256 over a message."""
     return once(lambda: hashlib.sha256(payload).digest())
@@ -234,8 +260,8 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="more rates, sizes and numbers of stages")
     parser.add_argument("--seconds", type=float, default=12, help="of each run over DDS")
     parser.add_argument("--large", type=float, metavar="GB", help="audit a recording of so many gigabytes too")
-    parser.add_argument("--only", choices=("stages", "auditor", "rest"), help="one part")
-    parser.add_argument("--real-time", action="store_true", help="SCHED_FIFO for the stages, where it is allowed")
+    parser.add_argument("--only", choices=("stages", "auditor", "gate", "rest"), help="one part")
+    parser.add_argument("--real-time", action="store_true", help="SCHED_FIFO for stages and gate, where it is allowed")
     args = parser.parse_args()
     before = machine()
     results: dict[str, Figures] = {}
@@ -259,16 +285,20 @@ def main() -> int:
             more["audit of a large recording"] = {"recording_mb": size, "peak_memory_mb": peak}
         if args.only in (None, "auditor"):
             results |= live_auditor(directory / "auditor", args.seconds, more)
-        if args.only in (None, "stages"):
-            if args.real_time:
-                more["real_time"] = real_time()
-            figures, more["stages"], plots = over_dds(directory, args.seconds, args.full)
+        if args.real_time and args.only != "rest":
+            more["real_time"] = real_time()
+        if args.only in (None, "gate"):
+            figures, more["gate"] = gated(directory / "gate", min(args.seconds, GATE_SECONDS), plots)
             results |= figures
+        if args.only in (None, "stages"):
+            figures, more["stages"], stage_plots = over_dds(directory, args.seconds, args.full)
+            results |= figures
+            plots |= stage_plots
     print(f"{'what':<80} {'floor ms':>9} {'og_ros ms':>10} {'ratio':>6}")
     for what, (floor, actual, ratio) in results.items():
         print(f"{what:<80} {floor * 1e3:>9.3f} {actual * 1e3:>10.3f} {ratio:>6.2f}")
     for what, value in more.items():
-        if what != "stages":
+        if what not in ("stages", "gate"):
             print(f"{what}: {value}")
     print(f"load {before['load'][0]:.1f} before, {os.getloadavg()[0]:.1f} after, on {before['cpus']} CPUs")
     figures_json = {n: {"floor_s": f, "og_ros_s": a, "ratio": r} for n, (f, a, r) in results.items()}

@@ -1,10 +1,11 @@
 """Starts what a pipeline file describes: a node for each stage, and the auditor, gate and recorder beside them.
 
-ros2 launch og_ros bringup.launch.py pipeline:=robot.yaml namespace:=robot_7 record:=true
+ros2 launch og_ros bringup.launch.py pipeline:=robot.yaml namespace:=robot_7 relative_topics:=true record:=true
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -21,9 +22,14 @@ from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
 from og_ros.errors import ConfigError
-from og_ros.nodes.bringup import NodeDescription, Parameter, describe_nodes
+from og_ros.nodes.bringup import AUDITOR, NodeDescription, Parameter, describe_nodes
+from og_ros.nodes.relative_topics import relative
 from og_ros.stages.pipeline import load_pipeline
 
+_VERDICTS = defaultdict(
+    lambda: "what it wrote says why",
+    {1: "the chain is violated; its findings are above", 2: "no attestation came, or none could be logged"},
+)
 SWITCH = ["true", "false"]
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -35,7 +41,26 @@ ARGUMENTS = [
         description="namespace of every node, e.g. robot_7; topics that the file begins with / stay where they are",
     ),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=SWITCH, description="take time from /clock; attestations say so"
+        "relative_topics",
+        default_value="false",
+        choices=SWITCH,
+        description="read the file's topics as if none began with /, so that they are in the namespace too",
+    ),
+    DeclareLaunchArgument(
+        "parameters",
+        default_value="",
+        description="ROS parameter file (YAML), laid over the pipeline file; config/parameters.yaml is an example",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time",
+        default_value="false",
+        choices=SWITCH,
+        description="take time from a clock's topic; attestations say so",
+    ),
+    DeclareLaunchArgument(
+        "clock",
+        default_value="/clock",
+        description="topic of that time: /clock, which all robots share, or clock, which is in the namespace",
     ),
     DeclareLaunchArgument(
         "autostart",
@@ -63,6 +88,12 @@ ARGUMENTS = [
         "required", default_value="false", choices=SWITCH, description="end everything, with an error, when a node ends"
     ),
     DeclareLaunchArgument(
+        "exit_verdict",
+        default_value="false",
+        choices=SWITCH,
+        description="end with an error when the auditor, at its end, found that the chain does not hold",
+    ),
+    DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
@@ -84,18 +115,24 @@ def _start(context: LaunchContext) -> list[Action]:
         raise ConfigError(
             "respawn:=true does not go with autostart:=launch: let stages start themselves, or do not respawn"
         )
+    pipeline = load_pipeline(Path(given["pipeline"]))
     descriptions = describe_nodes(
-        load_pipeline(Path(given["pipeline"])),
+        relative(pipeline) if given["relative_topics"] == "true" else pipeline,
         auditor=given["auditor"] == "true",
         record=given["record"] == "true",
         gate=given["gate"] == "true",
         autostart=given["autostart"] == "true",
         use_sim_time=given["use_sim_time"] == "true",
     )
+    if given["parameters"] and not Path(given["parameters"]).is_file():  # launch would only warn
+        raise ConfigError(f"parameters: there is no file {given['parameters']}")
     nodes = [_node(description, given) for description in descriptions]
-    handlers = [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ended)) for node in nodes]
-    if given["required"] == "false":
-        handlers.clear()
+    handlers = []
+    if given["required"] == "true":
+        handlers += [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ended)) for node in nodes]
+    if given["exit_verdict"] == "true":
+        auditors = [node for node, description in zip(nodes, descriptions, strict=True) if description.name == AUDITOR]
+        handlers += [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_concluded)) for node in auditors]
     if given["autostart"] == "launch":
         handlers += [handler for node in nodes if isinstance(node, LifecycleNode) for handler in _driven(node)]
     return [*handlers, *nodes]
@@ -109,7 +146,12 @@ def _node(description: NodeDescription, given: dict[str, str]) -> Node:
         exec_name=description.name,
         name=description.name,
         namespace=given["namespace"],
-        parameters=[{name: _exactly(value) for name, value in description.parameters.items()}],
+        parameters=[
+            {name: _exactly(value) for name, value in description.parameters.items()},
+            *([{"exit_verdict": True}] if description.name == AUDITOR and given["exit_verdict"] == "true" else []),
+            *([Path(given["parameters"])] if given["parameters"] else []),
+        ],
+        remappings=[("/clock", given["clock"])] if given["clock"] != "/clock" else None,
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",
         respawn=given["respawn"] == "true",
@@ -142,12 +184,28 @@ def _driven(node: LifecycleNode) -> list[Action]:
             OnStateTransition(target_lifecycle_node=node, start_state=start, goal_state=goal, entities=[action])
         )
 
+    was_active: list[bool] = []
+
+    def ended(event: ProcessExited, context: LaunchContext) -> None:
+        # launch_ros waits for the services of a stage that is gone, as long as the launch goes on.
+        if not was_active and not context.is_shutdown:
+            raise ConfigError(f"{event.process_name} ended before it was active; what it wrote says why")
+
     return [
+        RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended)),
         RegisterEventHandler(OnProcessStart(target_action=node, on_start=change(Transition.TRANSITION_CONFIGURE))),
+        when("activating", "active", OpaqueFunction(function=lambda context: was_active.append(True))),
         when("configuring", "inactive", change(Transition.TRANSITION_ACTIVATE)),
         when("configuring", "unconfigured", OpaqueFunction(function=refuse)),
         when("activating", "inactive", OpaqueFunction(function=refuse)),
     ]
+
+
+def _concluded(event: ProcessExited, context: LaunchContext) -> None:
+    if event.returncode:
+        raise ConfigError(
+            f"{event.process_name} ended with exit code {event.returncode}: {_VERDICTS[event.returncode]}"
+        )
 
 
 def _ended(event: ProcessExited, context: LaunchContext) -> None:

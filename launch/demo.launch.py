@@ -1,6 +1,7 @@
 """Starts the demo robot: its world, three attested stages, the auditor and the recorder, until Ctrl-C.
 
 ros2 launch og_ros demo.launch.py directory:=demo_out
+ros2 launch og_ros demo.launch.py directory:=demo_2 namespace:=robot_2 seed:=2     # another one beside it
 og-ros audit demo_out/bag --registry demo_out/registry --ledger demo_out/ledger --policy demo_out/policy.yaml
 """
 
@@ -24,6 +25,11 @@ ARGUMENTS = [
         "directory",
         default_value="demo_out",
         description="where keys, registry, ledger, policy and bag go; what an earlier demo left there is replaced",
+    ),
+    DeclareLaunchArgument(
+        "namespace",
+        default_value="",
+        description="namespace of its nodes, topics and clock, and the robot's name; so several run side by side",
     ),
     DeclareLaunchArgument("seed", default_value="1", description="which track and floor: an integer from 0"),
     DeclareLaunchArgument(
@@ -53,11 +59,18 @@ def generate_launch_description() -> LaunchDescription:
 def _start(context: LaunchContext) -> list[Action]:
     """Prepare the directory, and return the pipeline's nodes and the world."""
     given = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in ARGUMENTS}
-    files = prepare(Path(given["directory"]).absolute())
+    namespace = given["namespace"].strip("/")
+    files = prepare(
+        Path(given["directory"]).absolute(), robot=namespace.replace("/", "_") or "demo", namespace=namespace
+    )
+    clock = "clock" if namespace else "/clock"
     bringup = IncludeLaunchDescription(
         str(SHARE / "launch" / "bringup.launch.py"),
         launch_arguments={
             "pipeline": str(files.pipeline),
+            "namespace": namespace,
+            "relative_topics": "true" if namespace else "false",
+            "clock": clock,
             "use_sim_time": "true",
             "required": "true",
             **{name: given[name] for name in ("autostart", "record", "log_level")},
@@ -69,6 +82,8 @@ def _start(context: LaunchContext) -> list[Action]:
         package="og_ros",
         executable="world",
         name="world",
+        namespace=namespace,
+        remappings=[("/clock", clock)],
         parameters=[given["world"], {"seed": int(given["seed"]), "wait_for": listeners}],
         ros_arguments=["--log-level", given["log_level"]],
         output="screen",

@@ -36,6 +36,11 @@ ARGUMENTS = [
         description="start the gate again, 2 s after it ended; it begins closed",
     ),
     DeclareLaunchArgument(
+        "prefix",
+        default_value="",
+        description="command that the gate is started by, such as 'chrt -f 5' for a real-time priority",
+    ),
+    DeclareLaunchArgument(
         "log_level",
         default_value="info",
         choices=["debug", "info", "warn", "error", "fatal"],
@@ -70,6 +75,7 @@ def _start(context: LaunchContext) -> list[Action]:
             parameters=[{name: _exactly(value) for name, value in gate.parameters.items()}],
             ros_arguments=["--log-level", given["log_level"]],
             output="screen",
+            prefix=given["prefix"],
             respawn=given["respawn"] == "true",
             respawn_delay=2.0,
             sigterm_timeout="15",  # a gate that stops still signs what it decided

@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 GROUPS = {
     "docs": "pages",
     "nodes": "nodes",
+    "rmw": "runs",
     "sim": "nodes",
     **dict.fromkeys(("attacks", "faults", "launch", "packaging"), "runs"),
 }

@@ -1,7 +1,8 @@
-"""Fetches what the tests of the report page need: fetch_web_tools.py FOLDER gets Chromium from apt, axe-core from npm.
+"""Fetches what the tests in a browser need: fetch_web_tools.py FOLDER gets Chromium by apt, the rest from npm.
 
 Chromium is installed only where none is found, by apt-get as root or with a sudo that asks for no password. axe-core
-(accessibility rules, MPL-2.0) goes to FOLDER/axe.min.js and is neither committed nor shipped. Exits 2 with one line a
+(accessibility rules, MPL-2.0) goes to FOLDER/axe.min.js and is neither committed nor shipped; the packages that web/ is
+built and tested with go to web/node_modules, as its lock file pins them. Exits 2 with one line a
 thing that cannot be had; the tests that need it then skip themselves, with the reason.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+WEB = Path(__file__).resolve().parents[1] / "web"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 AXE = "axe-core@4.14.1"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
@@ -66,11 +68,29 @@ def fetch_axe(folder: Path) -> None:
     target.write_bytes(data)
 
 
+def fetch_packages() -> None:
+    """Install what web/ is built and tested with, as its lock file pins it; raises Unavailable."""
+    lock, installed = WEB / "package-lock.json", WEB / "node_modules" / ".og_ros_lock"
+    wanted = sha256(lock.read_bytes()).hexdigest()
+    if installed.is_file() and installed.read_text() == wanted:
+        return
+    if not shutil.which("npm"):
+        raise Unavailable("no packages for web/: npm is not installed")
+    done = subprocess.run(
+        ["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=WEB, capture_output=True, text=True, check=False,
+        timeout=600,
+    )  # fmt: skip
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Unavailable(f"no packages for web/: npm ci: {last}")
+    installed.write_text(wanted)
+
+
 def main() -> int:
-    """Fetch both, whichever of them fails."""
+    """Fetch all of them, whichever fails."""
     folder = Path(sys.argv[1])
     code = 0
-    for fetch in (fetch_chromium, lambda: fetch_axe(folder)):
+    for fetch in (fetch_chromium, lambda: fetch_axe(folder), fetch_packages):
         try:
             fetch()
         except (Unavailable, OSError, subprocess.TimeoutExpired) as error:

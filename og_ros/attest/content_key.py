@@ -90,11 +90,7 @@ class ContentKeys:
     def current(self) -> tuple[ContentKey, Seal | None]:
         """Return the key to seal the next message with, and, when it is new, its Seal, which is to be stored first."""
         key = self._key
-        if (
-            key is not None
-            and key.counter < MAX_MESSAGES
-            and time.monotonic_ns() - key.began_ns < self._period_ns
-        ):
+        if key is not None and key.counter < MAX_MESSAGES and time.monotonic_ns() - key.began_ns < self._period_ns:
             return key, None
         return self.renew()
 

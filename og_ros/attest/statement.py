@@ -112,6 +112,11 @@ class Statement:
     mode_used: Mode = Mode.SIGNED
     format_version: int = FORMAT_VERSION
 
+    @property
+    def is_source(self) -> bool:
+        """Whether it says that data began here: a sensor's message, made from no other message."""
+        return not self.inputs
+
 
 @dataclass(frozen=True)
 class Attestation:
@@ -190,8 +195,9 @@ def check(statement: Statement) -> None:
     for side, references in (("inputs", s.inputs), ("outputs", s.outputs)):
         if type(references) is not tuple:
             raise AttestationError(f"{side} is a {type(references).__name__}; it must be a tuple")
-        if not 1 <= len(references) <= MAX_REFERENCES:
-            raise AttestationError(f"{side} has {len(references)} references; 1 to {MAX_REFERENCES} are allowed")
+        fewest = 1 if side == "outputs" else 0  # a source, which is where data begins, has no inputs
+        if not fewest <= len(references) <= MAX_REFERENCES:
+            raise AttestationError(f"{side} has {len(references)} references; {fewest} to {MAX_REFERENCES} are allowed")
         for reference in references:
             _check_reference(side, reference)
     for name, kind in (("clock", Clock), ("mode_requested", Mode), ("mode_used", Mode), ("algorithm", Algorithm)):

@@ -55,12 +55,14 @@ class AttestedTopic:
     """The outputs on one topic.
 
     `first_ns` and `last_ns` are the arrival of its first and last attestation, `begins_late` says that the first was
-    not the first of its session, `seen` counts the digests that were attested and recorded, and `hidden` has the
+    not the first of its session, `sensor` that only sources attest it,
+    `seen` counts the digests that were attested and recorded, and `hidden` has the
     arrivals of outputs whose digest cannot be compared and which do not stand for a message yet.
     """
 
     first_ns: int
     begins_late: bool
+    sensor: bool = False
     last_ns: int = 0
     hidden: deque[int] = field(default_factory=deque)
     seen: Counter[bytes] = field(default_factory=Counter)
@@ -159,6 +161,10 @@ class AttestedTopic:
         if received_ns >= self.last_ns - slack_ns and end_ns - received_ns < EDGE_NS:
             return self._outermost(received_ns, -1)
         return False
+
+    def before_signing(self, received_ns: int) -> bool:
+        """Return whether a sensor's message came before the first that its source signed, in any session."""
+        return self.sensor and all(received_ns < matched[0][0] for matched in self._matched.values())
 
     def _outermost(self, received_ns: int, end: int) -> bool:
         """Return whether a message lies beyond the first (0) or last (-1) attested message of some session."""

@@ -80,7 +80,8 @@ class Auditor:
 
     Feed records in the order of arrival, call `advance` now and then, and `finish` at the end. Without a registry
     neither signatures nor certificates can be checked. A record is judged once its counterparts had `horizon_ns` to
-    arrive, and forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
+    arrive (in a live stream as much longer as attestations are late, up to the clock skew that the policy allows), and
+    forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
     once; in a recording a message waits until a later attestation shows whether its own was lost. `reexecuted` maps the
     digests of attestations that were run again to whether their outputs were reproduced, `disclosures` reveal messages
     that stages committed to. With `catch_up` somebody asks
@@ -120,6 +121,9 @@ class Auditor:
         self._reexecuted = reexecuted or {}
         self._disclosures = disclosures
         self.disclosure = DisclosureTally()
+        self._live = live
+        # How late attestations come, and since when: the worst of the last while, or else the newest.
+        self._late_ns, self._late_since_ns = 0, 0
         self._horizon_ns = horizon_ns or (LIVE_HORIZON_NS if live else RECORDING_HORIZON_NS)
         self._examiner = Examiner(registry)
         self.joiner = Joiner(
@@ -171,7 +175,8 @@ class Auditor:
 
     def advance(self, now_ns: int) -> None:
         """Judge everything whose counterparts had time to arrive."""
-        self._settle(now_ns - self._horizon_ns, final=False)
+        late_ns = min(self._late_ns, self.policy.max_clock_skew_ns) if self._live else 0
+        self._settle(now_ns - self._horizon_ns - late_ns, final=False)
 
     def finish(self) -> None:
         """Judge everything that is left: nothing more will arrive."""
@@ -213,6 +218,20 @@ class Auditor:
         self._expect(attestation.digest)
         for _ in self.sessions.add(Inference(attestation, "", statement.signed_at_ns, signed=True)):
             pass  # it was found and reported when the attestation was accepted
+        chain = self.sessions.find(statement)
+        assert chain is not None
+        chain.begin = None  # what was before it was asked for then
+
+    def has_checked(self, attestation: Attestation) -> bool:
+        """Return whether an attestation is signed, and not another one than was heard under its sequence number.
+
+        The newest 8192 of a session are known by digest; of older ones any that the registered key signed counts.
+        """
+        chain = self.sessions.find(attestation.statement)
+        if chain is None or not chain.has(attestation.statement.sequence):
+            return False
+        known = chain.digests.get(attestation.statement.sequence)
+        return known in (None, attestation.digest) and self._is_signed(attestation)
 
     def _expect(self, digest: bytes) -> None:
         self._ahead[digest] = None
@@ -240,6 +259,8 @@ class Auditor:
             inference.disclosed = self._disclosures.fields_of(statement)
         skew_ns = inference.received_ns + self._clock_offset() - statement.signed_at_ns
         served = self._catch_up and not inference.topic  # by a journal: when it arrived says nothing
+        if not served and inference.signed is not False:
+            self._note_lateness(inference.received_ns, skew_ns)
         if abs(skew_ns) > self.policy.max_clock_skew_ns and not served:
             apart = skew_ns / 1e9
             self.report(
@@ -271,6 +292,15 @@ class Auditor:
         for observer in self._observers:
             observer.inference(inference)
 
+    def _note_lateness(self, received_ns: int, late_ns: int) -> None:
+        """Note how long ago an attestation was signed when it arrived.
+
+        A process that did not get to run finds the newest messages of data topics and the older attestations: DDS keeps
+        more of these. So an attestation may come later than its message by as much as attestations are late.
+        """
+        if late_ns >= self._late_ns or received_ns - self._late_since_ns > self._horizon_ns:
+            self._late_ns, self._late_since_ns = max(0, late_ns), received_ns
+
     def _consult_log(self, log: LogCheck, inference: Inference) -> None:
         """Take what the log has of a gap before an attestation, then look the attestation up."""
         chain = self.sessions.find(inference.attestation.statement)
@@ -290,10 +320,15 @@ class Auditor:
         )
 
     def is_decision(self, inference: Inference) -> bool:
-        """Return whether an inference is a decision: it writes a command, which no other attested stage reads."""
+        """Return whether an inference is a decision: it writes a command, which no other attested stage reads.
+
+        What a source signs is one only where the policy names its topic, such as that of a joystick.
+        """
         outputs = inference.attestation.statement.outputs
         if self.policy.decisions:
             return any(reference.topic in self.policy.decisions for reference in outputs)
+        if inference.attestation.statement.is_source:
+            return False
         return any(not self.joiner.consumers.get(r.topic, set()) - {inference.stage} for r in outputs)
 
     def _settle(self, before_ns: int, final: bool) -> None:
@@ -309,7 +344,12 @@ class Auditor:
 
     def _judge(self, inference: Inference) -> None:
         levels = levels_of(inference)
-        self.levels.add(inference.stage, levels, lambda: facts_of(inference, self.registry, self.log))
+        self.levels.add(
+            inference.stage,
+            levels,
+            lambda: facts_of(inference, self.registry, self.log),
+            source=inference.attestation.statement.is_source,
+        )
         self.disclosure.add(inference)
         self._report_all(self.judge.inference(inference, levels))
         decision = self.is_decision(inference)
@@ -340,7 +380,7 @@ class Auditor:
         self._report_all(self.judge.decision(inference, chain, latency_ns))
 
     def _is_signed(self, attestation: Attestation) -> bool:
-        """Return whether the registered key signed an attestation that came from the log."""
+        """Return whether the registered key signed an attestation that came from a log or a journal."""
         inference = Inference(attestation, "", attestation.statement.signed_at_ns)
         self._examiner.checked(inference)
         return inference.signed is True

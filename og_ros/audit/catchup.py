@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from og_ros.attest import Attestation
+from og_ros.attest import Attestation, Statement
 from og_ros.attest.statement import SESSION_SIZE
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import SessionKey
@@ -107,7 +107,23 @@ class CatchUp:
         self._wanted: dict[bytes, _Wanted] = {}
         self._findings: list[Finding] = []
         self._late_told: set[SessionKey] = set()
+        self._deferred: dict[bytes, Range] = {}
         self.recovered = 0
+        self.log_works = True
+        """Whether what was deferred is to be asked for now."""
+
+    def defer(self, statement: Statement) -> None:
+        """Note an attestation that was heard and found no room on its way into the log: its stage is asked for it.
+
+        Of a session one range is noted, from the first to the last; what of it was logged is asked for in vain.
+        """
+        first, last = self._deferred.get(statement.session, (statement.sequence, statement.sequence))
+        self._deferred[statement.session] = (min(first, statement.sequence), max(last, statement.sequence))
+
+    def is_deferred(self, session: bytes, sequence: int) -> bool:
+        """Return whether an attestation is one that found no room, or lies between such."""
+        first, last = self._deferred.get(session, (0, -1))
+        return first <= sequence <= last
 
     def requests(
         self, now: float, chains: Mapping[SessionKey, SessionChain], reachable: Collection[str]
@@ -177,7 +193,8 @@ class CatchUp:
         chain = _by_id(chains).get(request.session)
         if new:
             self.recovered += len(new)
-            text = f"{_sequences(new[0], new[-1])} ({len(new)}) did not arrive; recovered from its journal"
+            what = self._what_of(request.session, new[0])
+            text = f"{_sequences(new[0], new[-1])} ({len(new)}) {what}; recovered from its journal"
             self._findings.append(_finding("attestation_recovered", chain, request, new[0], text))
         # What an answer cut short does not reach is asked for next.
         last = got[-1] if got and not answer.complete else request.last
@@ -188,6 +205,7 @@ class CatchUp:
         for first, end in _without((request.first, last), ((s, s) for s in got)):
             self._explain(request, node, kept, chain, first, end)
             wanted.given_up.append((first, end))
+        self._settle_deferred(request, last)
 
     def findings(self) -> list[Finding]:
         """Return what was found since the last call."""
@@ -201,10 +219,28 @@ class CatchUp:
             for gap in chain.gaps:
                 for first, last in _without((gap.first, gap.last), wanted.given_up):
                     self._lost(chain, None, first, last, "its stage could not be asked before the end")
+            if session in self._deferred:
+                self._lost(chain, None, *self._deferred[session], "the next start asks its stage for them")
             self._tell_late(chain)
         return self.findings()
 
     # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _settle_deferred(self, request: Request, last: int) -> None:
+        """Forget what was deferred as far as an answer reached."""
+        if request.session not in self._deferred:
+            return
+        begin, end = self._deferred[request.session]
+        if request.first <= begin <= last:
+            if last >= end:
+                del self._deferred[request.session]
+            else:
+                self._deferred[request.session] = (last + 1, end)
+
+    def _what_of(self, session: bytes, sequence: int) -> str:
+        if self.is_deferred(session, sequence):
+            return "found no room while the log could not be written"
+        return "did not arrive"
 
     def _next(self, name: str, node: _Node, now: float, by_id: Mapping[bytes, SessionChain]) -> Request | None:
         if not node.kept and now >= node.list_at:
@@ -243,6 +279,8 @@ class CatchUp:
             ranges += [(gap.first, gap.last) for gap in chain.gaps]
             if kept is not None and kept.newest > chain.newest.sequence:
                 ranges.append((chain.newest.sequence + 1, kept.newest))
+        if self.log_works and session in self._deferred:
+            ranges.append(self._deferred[session])
         wanted = self._wanted.get(session)
         if wanted is None or not wanted.given_up:
             return ranges
@@ -348,7 +386,8 @@ class CatchUp:
         if last < chain.first.sequence:
             self._tell_late(chain)
             return
-        text = f"{_sequences(first, last)} ({last - first + 1}) were signed and did not arrive: {reason}"
+        what = self._what_of(chain.statement.session, first)
+        text = f"{_sequences(first, last)} ({last - first + 1}) were signed and {what}: {reason}"
         self._findings.append(_finding("attestation_lost", chain, request, first, text))
 
     def _tell_late(self, chain: SessionChain) -> None:

@@ -9,7 +9,7 @@ from og_ros.audit.levels import is_downgraded, overclaim
 from og_ros.audit.records import Inference
 from og_ros.errors import SignatureError
 from og_ros.registry import KeyCertificate, Registry
-from og_ros.registry.rules import Problem, Uses
+from og_ros.registry.rules import Problem, Uses, names_no_model
 
 
 class Certificates:
@@ -34,7 +34,8 @@ class Certificates:
             else:
                 found += (_finding(inference, problem) for problem in key_problems)
             inference.signed = not found
-            inference.certified = not model_problems
+            inference.certified = not model_problems and not names_no_model(inference.attestation.statement)
+            inference.key_role = key.role if key is not None else ""
             found += (_finding(inference, problem) for problem in model_problems)
         found += _claims(inference)
         return found
@@ -55,7 +56,7 @@ def _signature(inference: Inference, key: KeyCertificate) -> Finding | None:
 
 def _claims(inference: Inference) -> Iterator[Finding]:
     statement = inference.attestation.statement
-    claim = overclaim(statement)
+    claim = overclaim(statement, inference.key_role)
     if claim:
         yield inference.finding("overclaimed", f"stage {statement.stage}: {claim}")
     if is_downgraded(statement):

@@ -40,6 +40,9 @@ KINDS: Final[dict[str, Kind]] = {
     "unregistered_key": Kind(_V, "The signing key is not in the registry."),
     "key_wrong_robot": Kind(_V, "The key is registered for another robot."),
     "key_wrong_stage": Kind(_V, "The key is registered for another stage or another role."),
+    "source_not_certified": Kind(
+        _V, "A record says that data began with it, and its key is not certified as a source of the topic."
+    ),
     "key_not_yet_valid": Kind(_V, "The key was used before its validity began."),
     "key_expired": Kind(_V, "The key was used after its validity ended."),
     "key_revoked": Kind(_V, "The key was used after it was revoked."),
@@ -67,6 +70,7 @@ KINDS: Final[dict[str, Kind]] = {
     # Data
     "output_altered": Kind(_V, "A message on an attested topic differs from the one that its stage attested."),
     "output_not_attested": Kind(_V, "A message on an attested topic has no attestation, and no sequence is missing."),
+    "source_began_late": Kind(_I, "Sensor messages came before their source signed any; they are not signed."),
     "output_replayed": Kind(_V, "A message was published again after it had been attested once."),
     "output_not_recorded": Kind(_W, "An attested output is not in the recording: dropped, or never published."),
     "input_altered": Kind(_V, "A stage read other bytes than were recorded for the message with the same stamp."),

@@ -50,6 +50,7 @@ class Joiner:
         self._excused_as: Counter[Key] = Counter()
         self._edges: Counter[str] = Counter()
         self._early: Counter[str] = Counter()
+        self._unsigned: Counter[str] = Counter()
         self._attested: dict[str, AttestedTopic] = {}
         self._messages: deque[Message] = deque()
         self._waiting: dict[str, deque[Message]] = defaultdict(deque)
@@ -65,8 +66,12 @@ class Joiner:
         self.end_ns = 0
 
     def is_attested(self, topic: str) -> bool:
-        """Return whether any attestation names the topic as an output, be it one whose signature does not hold."""
-        return topic in self._attested or topic in self._claimed
+        """Return whether a stage's attestation names the topic as an output, be it one whose signature does not hold.
+
+        A topic that only sources attest stays a sensor's: a message that none of them signed is worth what it was.
+        """
+        attested = self._attested.get(topic)
+        return (attested is not None and not attested.sensor) or topic in self._claimed
 
     @property
     def attested_topics(self) -> Collection[str]:
@@ -121,7 +126,9 @@ class Joiner:
             self.tallies[reference.topic].references += 1
             attested = self._attested.get(reference.topic)
             if attested is None:
-                attested = self._attested[reference.topic] = AttestedTopic(inference.received_ns, begins_late)
+                attested = AttestedTopic(inference.received_ns, begins_late, sensor=statement.is_source)
+                self._attested[reference.topic] = attested
+            attested.sensor = attested.sensor and statement.is_source
             if inference.received_ns > attested.last_ns:
                 attested.last_ns = inference.received_ns
             if not self._checkable(reference):
@@ -144,10 +151,13 @@ class Joiner:
         """Take an attestation that its key did not sign: it neither excuses nor accuses anything but itself.
 
         A message that it claims is not held against anybody else, its topics are no sensor's, and where nobody else
-        attests an input, a chain goes on through it, as weak as that makes it.
+        attests an input, a chain goes on through it, as weak as that makes it. One that claims to be a source says
+        nothing: a sensor's message is worth as much without it.
         """
         self._inferences.append(inference)
         statement = inference.attestation.statement
+        if statement.is_source:
+            return
         for reference in statement.inputs:
             if len(self.consumers) < _MAX_CLAIMED:
                 self.consumers[reference.topic].add(statement.stage)
@@ -191,6 +201,7 @@ class Joiner:
             yield from self._settle_inputs(inference)
             yield from self._hidden_outputs(inference)
         if final:
+            yield from (_began_late(topic, count) for topic, count in sorted(self._unsigned.items()))
             for topic, count in sorted(self._edges.items()):
                 yield Finding(
                     "recording_edge",
@@ -238,7 +249,10 @@ class Joiner:
             return
         if any((message.topic, name) in self._claims for name in message.names):
             return
-        if self._excuse(message.topic, lambda session: attested.place(session, message.received_ns)):
+        if attested.before_signing(message.received_ns) and not attested.begins_late:
+            message.excused = True
+            self._unsigned[message.topic] += 1
+        elif self._excuse(message.topic, lambda session: attested.place(session, message.received_ns)):
             message.excused = True
             self.tallies[message.topic].missing += 1
             self._excused_as[message.topic, message.names[0]] += 1
@@ -281,6 +295,8 @@ class Joiner:
             count, attested = self._early.pop(topic), self._attested[topic]
             if attested.begins_late:
                 self._edges[topic] += count
+            elif attested.sensor:
+                yield _began_late(topic, count + self._unsigned.pop(topic, 0))
             else:
                 yield Finding(
                     "output_not_attested",
@@ -327,7 +343,7 @@ class Joiner:
                 )
                 continue
             twin = self._memory.stamped(reference.topic, reference.stamp_ns)
-            if twin is not None and not self._has_own_place(twin):
+            if twin is not None and (not self._has_own_place(twin) or self._is_sources_own(twin, source)):
                 yield inference.finding(
                     "input_altered",
                     f"stage {inference.stage}: read other bytes on {reference.topic} than the recorded message with "
@@ -354,6 +370,13 @@ class Joiner:
         """Return whether a message is known to be one of its own, and so no altered other one of the same stamp."""
         read = self._memory.is_accounted((message.topic, message.digest))
         return message.attested or message.excused or read
+
+    def _is_sources_own(self, twin: Message, source: Inference | None) -> bool:
+        """Return whether a source signed a message, did not sign the other of its stamp, and misses no record."""
+        attested = self._attested.get(twin.topic)
+        if attested is None or not attested.sensor or not twin.attested or source is not None:
+            return False
+        return not self._excuse(twin.topic, lambda session: attested.place(session, twin.received_ns))
 
     def _hidden_outputs(self, inference: Inference) -> Iterator[Finding]:
         outputs = inference.attestation.statement.outputs
@@ -432,6 +455,10 @@ def _how_hidden(reference: DataReference) -> str:
     if reference.disclosure != Disclosure.CLEAR:
         return reference.disclosure.name.lower()
     return f"hashed with {reference.digest_algorithm}, which was not computed for that topic"
+
+
+def _began_late(topic: str, count: int) -> Finding:
+    return Finding("source_began_late", f"{count} messages on {topic} came before their source began to sign", topic)
 
 
 def _message_finding(message: Message, kind: str, text: str) -> Finding:

@@ -39,7 +39,7 @@ class RunTotals:
 
     `stages` and `outputs` are the stages that attested something and the topics that they wrote. `topics` maps a topic
     to its records that lack their counterpart and all of them, `reexecuted` a stage to its inferences that were run
-    again and all of them.
+    again and all of them. `sources` are those of the stages that run nothing: data begins there.
     """
 
     stages: Collection[str]
@@ -47,6 +47,7 @@ class RunTotals:
     topics: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     sessions: Collection[SessionTotal] = ()
     reexecuted: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    sources: Collection[str] = ()
 
 
 @dataclass(slots=True)
@@ -72,7 +73,7 @@ class Judge:
         self.policy = policy
         self.unchecked: Counter[str] = Counter()
         self._registry = registry
-        self._plans: dict[str, _Plan | None] = {}
+        self._plans: dict[tuple[str, bool], _Plan | None] = {}
         self._decision = _too_low(policy.decision_levels)
 
     def trust(self) -> Iterator[Finding]:
@@ -82,12 +83,16 @@ class Judge:
             yield Finding("root_not_trusted", f"the registry's root is {registry.fingerprint}, not {root}")
 
     def inference(self, inference: Inference, levels: Mapping[str, str]) -> Iterable[Finding]:
-        """Return what an inference with these levels lacks; judge it once its inputs are joined, for their ages."""
-        stage = inference.attestation.statement.stage
+        """Return what an inference with these levels lacks; judge it once its inputs are joined, for their ages.
+
+        A source runs no model, so what is demanded of every stage is not demanded of it, unless it is named.
+        """
+        statement = inference.attestation.statement
+        kind = (statement.stage, statement.is_source)
         try:
-            plan = self._plans[stage]
+            plan = self._plans[kind]
         except KeyError:
-            plan = self._plan(stage)
+            plan = self._plan(*kind)
         return () if plan is None else self._judge(inference, levels, plan)
 
     def decision(
@@ -142,15 +147,15 @@ class Judge:
         least = self.policy.min_reexecuted
         if not least:
             return
-        for stage in sorted(totals.stages):
+        for stage in sorted(set(totals.stages) - set(totals.sources)):
             done, all_of_them = totals.reexecuted.get(stage, (0, 0))
             if not done or done / all_of_them < least:
                 number = f"{done} of {all_of_them} inferences were run again" if done else "no inference was run again"
                 message = f"stage {stage}: {number}; the policy demands {least:.1%} (og-ros audit --reexecute)"
                 yield Finding("reexecution_below_policy", message, stage=stage)
 
-    def _plan(self, stage: str) -> _Plan | None:
-        demands = self.policy.stage(stage)
+    def _plan(self, stage: str, is_source: bool) -> _Plan | None:
+        demands = self.policy.source(stage) if is_source else self.policy.stage(stage)
         identity = (demands.models, demands.keys, demands.vendors, demands.certifiers, demands.runtimes)
         has_time = bool(demands.max_input_age_ns) or demands.max_signing_delay_ns is not None
         plan = None
@@ -158,7 +163,7 @@ class Judge:
             plan = _Plan(_too_low(demands.levels), demands, any(identity), has_time)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
-        self._plans[stage] = plan
+        self._plans[stage, is_source] = plan
         return plan
 
     def _judge(self, inference: Inference, levels: Mapping[str, str], plan: _Plan) -> Iterator[Finding]:

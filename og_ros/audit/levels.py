@@ -11,6 +11,7 @@ from og_ros.attest import Disclosure, Mode, Statement
 from og_ros.audit.axes import AXES, LOWEST, lower, reaches
 from og_ros.audit.reasons import Facts, Reason, explain
 from og_ros.audit.records import Inference
+from og_ros.registry.rules import names_no_model
 
 __all__ = [
     "AXES",
@@ -38,10 +39,12 @@ def levels_of(inference: Inference) -> Mapping[str, str]:
     statement = inference.attestation.statement
     return _levels(
         inference.signed is True,
-        statement.mode_used is Mode.OBSERVED,
+        statement.mode_used is Mode.OBSERVED or inference.key_role == "observer",
         inference.certified is True,
+        names_no_model(statement),
         inference.reexecuted,
         inference.linked,
+        inference.sourced,
         (inference.settled or "logged") if inference.logged is True else "none",
         _least_shown(statement, inference.disclosed),
     )
@@ -52,8 +55,10 @@ def _levels(
     signed: bool,
     observed: bool,
     certified: bool,
+    modelless: bool,
     reexecuted: bool | None,
     linked: bool,
+    sourced: bool,
     settlement: str,
     shown: Disclosure,
 ) -> Mapping[str, str]:
@@ -62,13 +67,17 @@ def _levels(
         authenticity = "observed" if observed else "signed"
         # A certificate stands for bytes. Where running them gave another output, they did not make this one.
         model = "certified" if certified and reexecuted is not False else "claimed"
-    if signed and reexecuted:
+    if observed and model == "certified":
+        model = "claimed"  # whoever looks on from outside does not see which bytes were loaded
+    if modelless:
+        model = "unknown"
+    if signed and reexecuted and not observed:
         authenticity = "re-executed"
         model = "re-executed" if certified else "claimed"
     return {
         "model_integrity": model,
         "inference_authenticity": authenticity,
-        "data_provenance": "linked" if linked else "unlinked",
+        "data_provenance": "unlinked" if not linked else "signed_at_source" if sourced else "linked",
         "execution_environment": "software_key" if signed else "none",
         "settlement": settlement,
         "disclosure": _DISCLOSURE[shown],
@@ -115,6 +124,8 @@ def weakest(inference: Inference) -> dict[str, Inference]:
     while waiting:
         one = waiting.popleft()
         for axis, level in levels_of(one).items():
+            if one.attestation.statement.is_source and one is not inference:
+                continue  # it runs nothing; what it is worth is in `data_provenance` of who read it
             if axis not in found or not reaches(axis, level, found[axis][0]):
                 found[axis] = (level, one)
         if all(level == goal[axis] for axis, (level, _) in found.items()):
@@ -126,17 +137,20 @@ def weakest(inference: Inference) -> dict[str, Inference]:
     return {axis: one for axis, (_, one) in found.items()}
 
 
-def overclaim(statement: Statement) -> str:
+def overclaim(statement: Statement, key_role: str = "") -> str:
     """Return what a record claims above its evidence, as the end of a sentence; empty when it claims nothing so.
 
     A signature backs the modes SIGNED and OBSERVED, and no record carries evidence of more yet. Whoever was asked to
-    observe and says that it ran the model has nothing but its word for it.
+    observe, or has a key that is certified (`key_role`) for nothing else, and says that it ran the model, has nothing
+    but its word for it.
     """
     used, requested = statement.mode_used, statement.mode_requested
     if _MODE_RANK[used] > _MODE_RANK[Mode.SIGNED]:
         return f"claims mode {used.name.lower()}, but no evidence of it was found"
     if used is Mode.SIGNED and requested is Mode.OBSERVED:
         return "claims to have run the model (mode signed), but was asked to observe only"
+    if used is Mode.SIGNED and key_role == "observer":
+        return "claims to have run the model (mode signed), but its key is certified to observe only"
     return ""
 
 
@@ -154,14 +168,20 @@ class LevelTally:
         self._by_stage: dict[str, dict[str, str]] = {}
         self._facts: dict[str, dict[str, Facts]] = {}
 
-    def add(self, stage: str, levels: Mapping[str, str], facts: Callable[[], Facts] | None = None) -> None:
-        """Count one inference; `facts` is called only where it is the first of its stage to be so low on an axis."""
+    def add(
+        self, stage: str, levels: Mapping[str, str], facts: Callable[[], Facts] | None = None, *, source: bool = False
+    ) -> None:
+        """Count one inference; `facts` is called only where it is the first of its stage to be so low on an axis.
+
+        A record of a `source` is no inference: it is shown with the stages, and counted nowhere else.
+        """
         lowest = self._by_stage.get(stage)
         if lowest is None:
             lowest = self._by_stage[stage] = dict(levels)
             self._keep(stage, AXES, facts)
         for axis, level in levels.items():
-            self._counts[axis][level] += 1
+            if not source:
+                self._counts[axis][level] += 1
             if level != lowest[axis] and not reaches(axis, level, lowest[axis]):
                 lowest[axis] = level
                 self._keep(stage, (axis,), facts)

@@ -82,6 +82,10 @@ class Policy:
         """Return what is demanded of a stage, with what is demanded of every stage."""
         return self.stages.get(name, _NOTHING).over(self.stages.get(EVERY, _NOTHING))
 
+    def source(self, name: str) -> StageDemands:
+        """Return what is demanded of a source; what is demanded of every stage is about models, which it has not."""
+        return self.stages.get(name, _NOTHING)
+
     def minimum(self, stage: str) -> dict[str, str]:
         """Return the minimum level on each axis for a stage."""
         return dict(self.stage(stage).levels)

@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from og_ros.attest import Disclosure, Statement
+from og_ros.attest import Disclosure, Mode, Statement
 from og_ros.audit.records import Inference
 from og_ros.registry import KeyCertificate, ModelCertificate, Registry
-from og_ros.registry.rules import Problem, model_certificate, statement_key_problems, statement_model_problems
+from og_ros.registry.rules import (
+    Problem,
+    model_certificate,
+    names_no_model,
+    statement_key_problems,
+    statement_model_problems,
+)
 from og_ros.registry.timestamp import show_time
 
 
@@ -53,16 +59,21 @@ class Facts:
     """What the checks of one inference gave, as plain text and truth values, so that it can be kept and sent.
 
     `registry`, `key`, `model`, `log` and `settled` describe what was found and are empty where there was none. `traced`
-    says where each input came from, `untraced` what is missing, `hidden` which fields are not clear.
+    says where each input came from, `untraced` what is missing, `hidden` which fields are not clear. `source`:
+    data begins with it; `modelless`: it names no model or driver; `observed`: its mode or its key is that of who only
+    looks on.
     """
 
     stage: str
     sequence: int
     mode: str
+    observed: bool
     signed: bool | None
     certified: bool | None
     logged: bool | None
     linked: bool
+    source: bool
+    modelless: bool
     reexecuted: bool | None
     registry: str
     signature: str
@@ -89,10 +100,13 @@ def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | Non
         stage=statement.stage,
         sequence=statement.sequence,
         mode=statement.mode_used.name.lower(),
+        observed=statement.mode_used is Mode.OBSERVED or inference.key_role == "observer",
         signed=inference.signed,
         certified=inference.certified,
         logged=inference.logged,
         linked=inference.linked,
+        source=statement.is_source,
+        modelless=names_no_model(statement),
         reexecuted=inference.reexecuted,
         registry=_registry(registry) if registry is not None else "",
         signature=f"{statement.algorithm.name} signature by key {statement.key_id.hex()[:16]} "
@@ -139,11 +153,18 @@ def _unsigned(facts: Facts, what: str) -> _Told:
 
 
 def _model_integrity(level: str, facts: Facts) -> _Told:
+    if level == "unknown" and facts.signed and facts.modelless:
+        if facts.source:
+            return "it is a source, and names no driver", (), "certify the driver as a model, and give it to the source"
+        return "the witness names no model", (), "attest in the node that runs the model"
     if level == "unknown":
         return _unsigned(facts, "the model that is named")
     if level == "claimed" and facts.reexecuted is False:
         evidence = (facts.model, _REFUTED)
         return "the model that is named did not make these outputs", evidence, "find out what made these outputs"
+    if level == "claimed" and facts.observed:
+        because = "a witness names a model; it did not see which bytes the node loaded"
+        return because, (facts.model, *facts.model_problems), "attest in the node that runs the model"
     if level == "claimed":
         remedy = "certify the model for this stage and time: og-ros registry add-model"
         return "the stage names a model by its digest, and no certificate stands for it", facts.model_problems, remedy
@@ -161,11 +182,14 @@ def _inference_authenticity(level: str, facts: Facts) -> _Told:
     if level == "none":
         return _unsigned(facts, "this inference")
     if level == "observed":
-        return "a witness signed that it saw this inference", signature, "a signature by the stage that ran the model"
+        because = "a witness signed that it saw these inputs and this output; that one came of the other it cannot know"
+        return because, signature, "a signature by the stage that ran the model"
     if level == "signed":
         if facts.reexecuted is False:
             evidence = (*signature, _REFUTED)
             return "the stage signed a statement that its model does not bear out", evidence, "nothing: it is refuted"
+        if facts.source:
+            return "the source signed its message; no model ran", signature, ""
         because = "the stage signed what it says that it did; a stage that signs a lie is not found by its signature"
         return because, signature, _REEXECUTE
     if level == "tee":
@@ -178,15 +202,18 @@ def _inference_authenticity(level: str, facts: Facts) -> _Told:
 
 def _data_provenance(level: str, facts: Facts) -> _Told:
     if level == "unlinked":
+        if facts.source and facts.signed is not False:
+            return "its message is not in the recording", facts.untraced, "record the topic that it signs"
         if facts.signed is False:
             return "the record that names the inputs is not validly signed", facts.untraced, _unsigned(facts, "")[2]
         remedy = "record its input topics and the attestations of the stages before it, or give the log (--ledger)"
         evidence = facts.untraced or facts.traced
         return "not every path back ends in a recorded sensor message", evidence, remedy
     if level == "linked":
-        because = "every path back ends in a recorded sensor message, by digest; the sensors' messages are not signed"
-        return because, facts.traced, f"a signature at the sensor driver; {_NOT_READ}"
-    return "every path back ends in a message that its sensor signed", facts.traced, ""
+        because = "every path back ends in a recorded sensor message, by digest; not all of those are signed"
+        remedy = "sign every sensor at its driver, with a key for its topic: og-ros keys certify --role source"
+        return because, facts.traced, remedy
+    return "every path back ends in a message that a source signed, with a key certified for it", facts.traced, ""
 
 
 def _execution_environment(level: str, facts: Facts) -> _Told:
@@ -256,6 +283,8 @@ def _registry(registry: Registry) -> str:
 
 def _key(key: KeyCertificate) -> str:
     owner = f"for stage {key.stage} of robot {key.robot}" if key.role == "stage" else f"for the role {key.role}"
+    if key.role == "source":
+        owner = f"as the source of {', '.join(key.topics)} on robot {key.robot}"
     vendor = f", vendor {key.vendor}" if key.vendor else ""
     return f"key {key.key_id.hex()[:16]}, certified by {key.certifier} {owner}{vendor}, {_valid(key)}"
 
@@ -278,6 +307,11 @@ def _valid(certificate: KeyCertificate | ModelCertificate) -> str:
 def _inputs(inference: Inference) -> Iterator[tuple[bool, str]]:
     """Yield for each input whether it is traced, and where it came from or what is missing."""
     statement = inference.attestation.statement
+    if statement.is_source:
+        seen = bool(inference.outputs_seen) and all(inference.outputs_seen)
+        topics = ", ".join(reference.topic for reference in statement.outputs)
+        yield seen, f"{topics}: data begins here" if seen else f"{topics}: no recorded message has the digest"
+        return
     if len(inference.sources) != len(statement.inputs) or len(inference.seen) != len(statement.inputs):
         yield False, "its inputs were not joined with the recording"
         return
@@ -285,7 +319,8 @@ def _inputs(inference: Inference) -> Iterator[tuple[bool, str]]:
         if source is not None:
             traced = source.linked or inference.linked
             rest = "" if traced else ", itself not traced"
-            yield traced, f"{reference.topic}: output of stage {source.stage}, sequence {source.sequence}{rest}"
+            what = "signed by source" if source.attestation.statement.is_source else "output of stage"
+            yield traced, f"{reference.topic}: {what} {source.stage}, sequence {source.sequence}{rest}"
         elif seen:
             rest = "" if inference.linked else "; if a stage attests this topic, that attestation is missing"
             yield True, f"{reference.topic}: recorded, and no attestation found that gave it{rest}"

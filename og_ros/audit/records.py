@@ -50,10 +50,11 @@ class Message:
 class Inference:
     """An attestation under audit: where it arrived, and what its checks gave.
 
-    `signed` is None where the signature could not be checked. `sources` holds, for each input, the inference that made
+    `signed` is None where the signature could not be checked; `key_role` is what its key is certified for, empty where
+    that is not known. `sources` holds, for each input, the inference that made
     it (None: a message that no stage attests), and `seen` whether a message with that digest was recorded. `linked`
     says that every path back from it ends in recorded sensor messages; `origin_ns` is the oldest stamp among those.
-    Both are final once `resolved`.
+    Both are final once `resolved`, as is `sourced`: every such path ends in a message that its source signed.
     `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
     `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
     level on each axis over the whole chain, once it is resolved. `settled` is how far a checkpoint over it came on a
@@ -65,12 +66,14 @@ class Inference:
     received_ns: int
     signed: bool | None = None
     certified: bool | None = None
+    key_role: str = ""
     logged: bool | None = None
     settled: str = ""
     sources: list[Inference | None] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
     outputs_seen: list[bool] = field(default_factory=list)
     linked: bool = False
+    sourced: bool = False
     origin_ns: int | None = None
     resolved: bool = False
     reexecuted: bool | None = None

@@ -206,5 +206,6 @@ def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals
             SessionTotal(chain.statement.stage, chain.first.topic, chain.lost, chain.count)
             for chain in auditor.sessions.sessions.values()
         ],
+        sources=[name for name, statement in auditor.stages.items() if statement.is_source],
         reexecuted={name: (count.run_again, count.population) for name, count in stages.items()},
     )

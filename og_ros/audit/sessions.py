@@ -41,6 +41,8 @@ class SessionChain:
     digests: dict[int, bytes] = field(default_factory=dict)
     previous: dict[int, bytes] = field(default_factory=dict)
     lost: int = 0
+    begin: Gap | None = None
+    """What may still be asked for of the numbers before the first one seen; None where nobody can be asked."""
 
     @property
     def statement(self) -> Statement:
@@ -71,6 +73,10 @@ class SessionChain:
             self.newest = inference
         elif sequence < self.first.sequence:
             self._open(0, inference, self.first)
+            if self.begin is not None and sequence + 1 < self.first.sequence:
+                self.gaps[0].excused.update(self.begin.excused)
+            if self.begin is not None:
+                self.begin = Gap(0, sequence - 1)
             self.first = inference
         else:
             self._close(sequence)
@@ -81,7 +87,8 @@ class SessionChain:
         An attestation has one message on each topic that its stage writes.
         """
         start = max(0, bisect_right(self.gaps, after, key=lambda gap: gap.first) - 1)
-        for gap in self.gaps[start:]:
+        begin = [self.begin] if self.begin is not None and self.first.sequence > 0 else []
+        for gap in (*begin, *self.gaps[start:]):
             if gap.first >= before:
                 break
             if gap.last > after and gap.excused[topic] < gap.size:
@@ -139,7 +146,9 @@ class SessionChecker:
         if chain is None:
             key = (statement.key_id, statement.session)
             chain = self.sessions[key] = SessionChain(inference, inference)
-            if statement.sequence > 0 and not self._catch_up:
+            if statement.sequence > 0 and self._catch_up:
+                chain.begin = Gap(0, statement.sequence - 1)
+            elif statement.sequence > 0:
                 yield joined_late(inference)
         else:
             yield from _continuity(chain, inference)

@@ -55,9 +55,7 @@ class Stream:
     that stretch. Where messages are `sealed`, all of them are read, in this process, since their numbers are checked.
     """
 
-    def __init__(
-        self, bag: Bag, registry: Registry | None, jobs: int = 1, sealed: SealedRecords | None = None
-    ) -> None:
+    def __init__(self, bag: Bag, registry: Registry | None, jobs: int = 1, sealed: SealedRecords | None = None) -> None:
         self._bag, self._registry, self._sealed = bag, registry, sealed
         self._jobs = 1 if sealed is not None else jobs
         self._attestations = {t.name for t in bag.topics.values() if t.type == ATTESTATION_TYPE}
@@ -143,9 +141,7 @@ def arrival(item: Item) -> int:
     return item.inference.received_ns if isinstance(item, Checked) else item.received_ns
 
 
-def _examine(
-    bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str], every_topic: bool = False
-) -> Stretch:
+def _examine(bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str], every_topic: bool = False) -> Stretch:
     """Examine a span: every topic where nothing is known yet, else the attestations and what they have named."""
     topics = None
     if known and not every_topic:

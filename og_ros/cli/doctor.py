@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import platform
 import sys
@@ -12,17 +13,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from og_ros.cli import doctor_machine
+from og_ros.cli.doctor_machine import Advice
+
 EPILOG = """\
 Examples:
   og-ros doctor                            everything that og_ros needs, a line each
   og-ros doctor --keys keys --json         also checks the key files in a directory
 
-Exit codes: 0 what is there works, 1 something is broken. A part that is not installed is no fault.
+Exit codes: 0 what is there works, 1 something is broken. A part that is not installed is no fault, nor is advice.
 """
 
 OK: Final = "ok"
 ABSENT: Final = "absent"
+ADVICE: Final = "advice"
 BROKEN: Final = "broken"
+_LARGE: Final = 6 << 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,9 @@ def run(args: argparse.Namespace) -> int:
         _attempt("og_ros messages", _messages),
         _attempt("DDS", _dds),
         _attempt("launch", _launch),
+        _attempt("SROS2", doctor_machine.security),
+        _attempt("large messages", doctor_machine.shared_memory),
+        _attempt("wall clock", doctor_machine.clock),
         *_keys(args.keys),
     ]
     if args.json:
@@ -75,6 +84,8 @@ def _attempt(name: str, look: Callable[[], str]) -> Check:
         return Check(name, OK, look())
     except ImportError as error:
         return Check(name, ABSENT, f"{error}")
+    except Advice as error:
+        return Check(name, ADVICE, f"{error}")
     except Exception as error:  # a broken installation raises what it likes; the doctor names it
         return Check(name, BROKEN, f"{type(error).__name__}: {error}")
 
@@ -109,8 +120,15 @@ def _opencv() -> str:
 
 def _ros() -> str:
     import rclpy
+    from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-    return f"rclpy in {Path(rclpy.__file__).parent}"
+    # What og_ros does without where it is missing.
+    new = {
+        "EventsExecutor": importlib.util.find_spec("rclpy.experimental") is not None,
+        "type hashes": hasattr(TopicEndpointInfo, "topic_type_hash"),
+    }
+    lacks = ", ".join(f"no {name}" for name, there in new.items() if not there)
+    return "; ".join(filter(None, [doctor_machine.distribution(), lacks, f"in {Path(rclpy.__file__).parent}"]))
 
 
 def _messages() -> str:
@@ -143,11 +161,24 @@ def _dds() -> str:
         while not heard and time.monotonic() - began < 5.0:
             publisher.publish(String(data="doctor"))
             executor.spin_once(0.05)
+        arrived, heard[:] = bool(heard), []
+        # As large as a full HD image, which takes another way than small ones: shared memory, or many packets.
+        node.create_subscription(String, "~/large", heard.append, 1, raw=True)
+        large = node.create_publisher(String, "~/large", 1)
+        image = b"\0\1\0\0" + (_LARGE - 8).to_bytes(4, "little") + bytes(_LARGE - 8)
+        began = time.monotonic()
+        while arrived and not any(len(data) == _LARGE for data in heard) and time.monotonic() - began < 5.0:
+            large.publish(image)
+            executor.spin_once(0.5)
+        took = time.monotonic() - began
+        rmw = get_rmw_implementation_identifier()
         executor.shutdown()
         node.destroy_node()
-        if not heard:
+        if not arrived:
             raise RuntimeError("a message published here was not received here within 5 s")
-        return f"{get_rmw_implementation_identifier()}: published and received"
+        if not any(len(data) == _LARGE for data in heard):
+            raise Advice(f"{rmw}: a message of {_LARGE >> 20} MiB did not arrive within 5 s")
+        return f"{rmw}: published and received, {_LARGE >> 20} MiB in {1000 * took:.0f} ms"
     finally:
         rclpy.shutdown(context=context)
 

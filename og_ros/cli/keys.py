@@ -59,10 +59,18 @@ def add_parser(subparsers: Any) -> None:
     certify.add_argument("file", type=Path, metavar="PUBLIC", help="PEM file of the public key")
     add_writer_arguments(certify)
     certify.add_argument(
-        "--role", default="stage", help="stage (default), log, witness, auditor, operator or settlement"
+        "--role",
+        default="stage",
+        help="stage (default), source, observer, log, witness, auditor, operator or settlement",
     )
-    certify.add_argument("--robot", default="", help="the robot that has the key (roles stage and settlement need it)")
-    certify.add_argument("--stage", default="", help="the stage that signs with it (role stage needs it)")
+    certify.add_argument("--robot", default="", help="the robot that has the key (stage, source, observer, settlement)")
+    certify.add_argument(
+        "--stage", default="", help="the stage that signs with it, the source, or the stage that is observed"
+    )
+    certify.add_argument(
+        "--topic", action="append", default=[], metavar="T",
+        help="a topic whose data begins where this key signs (role source needs one or more)",
+    )  # fmt: skip
     certify.add_argument("--vendor", default="", help="who made the robot or stage")
     certify.add_argument("--origin", default="", help="the key's name in checkpoints (roles log and witness need it)")
     certify.add_argument("--days", type=positive, help="how long it is valid (default: no end)")
@@ -156,6 +164,7 @@ def _certify(args: argparse.Namespace) -> dict[str, Any]:
             stage=args.stage,
             vendor=args.vendor,
             origin=args.origin,
+            topics=args.topic,
             not_before_ns=now_ns,
             not_after_ns=now_ns + args.days * DAY_NS if args.days else None,
         )
@@ -190,11 +199,16 @@ def keys_table(described: list[dict[str, Any]]) -> str:
     rows = [
         (
             key["key_id"][:16], key["algorithm"], key["role"], key["robot"] or key["origin"] or "-",
-            key["stage"] or "-", key["vendor"] or "-", short_time(key["not_after"]), key["status"],
+            _what(key), key["vendor"] or "-", short_time(key["not_after"]), key["status"],
         )
         for key in described
     ]  # fmt: skip
     return format_table(header, rows) if rows else "no keys are certified"
+
+
+def _what(key: dict[str, Any]) -> str:
+    topics = ", ".join(key["topics"])
+    return f"{key['stage']}: {topics}" if topics else key["stage"] or "-"
 
 
 def _one(certificate: KeyCertificate) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class LiveView:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._node.create_subscription(ChainStatus, "/auditor/status", self._take, 10)
-        self._console.print("Starting world, stages, auditor and recorder as ROS nodes ...")
+        self._console.print("Starting the ROS nodes ...")
         if self._console.is_terminal:
             self._live.start()
         return self

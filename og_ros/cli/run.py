@@ -43,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     """Start, watch, stop, and return the exit code."""
     import signal
     import sys
+    import time
 
     from og_ros.stages.pipeline import load_pipeline
+    from og_ros.stages.preflight import check_stages
 
     pipeline = load_pipeline(args.pipeline)
     if args.record is not None and args.record.exists():
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
         import rclpy  # noqa: F401
     except ImportError as error:
         raise ConfigError(f"this needs ROS 2, which is not installed ({error}); see `og-ros doctor`") from error
+    check_stages(pipeline, time.time_ns())  # one clear line, and no recording of a start that failed
     from og_ros.cli.live_view import LiveView
     from og_ros.nodes.bringup import AUDITOR, GATE, RECORDER, describe_nodes
     from og_ros.nodes.supervisor import Supervisor
@@ -72,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
                 supervisor.check()
                 view.update(0.0, False)
         except KeyboardInterrupt:
-            codes = supervisor.stop(*pipeline.stages)
+            listeners = (GATE, AUDITOR, RECORDER)
+            codes = supervisor.stop(*(node.name for node in nodes if node.name not in listeners))
             for last in ((GATE,), (AUDITOR, RECORDER)):
                 names = [node.name for node in nodes if node.name in last]
                 codes |= supervisor.stop(*names) if names else {}

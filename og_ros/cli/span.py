@@ -31,5 +31,3 @@ def read_time_argument(text: str | None, name: str, begin_ns: int | None) -> int
     except RegistryError as error:
         hint = " or a number of seconds" if begin_ns is not None else ""
         raise ConfigError(f"{error}{hint}") from error
-
-

@@ -87,6 +87,8 @@ def _tree(node: TraceNode, parent: Tree | None = None) -> Tree:
         )
         certified = _word(inference.certified, "certified", "not certified")
         model, runtime = statement.model, statement.runtime
+        if inference.sourced and statement.is_source:
+            lines.append("signed at source: data begins here")
         name, engine = f"{model.name} {model.version}", f"{runtime.name} {runtime.version} {runtime.provider}"
         lines.append(f"model {escape(name)}, sha256 {model.digest.hex()[:16]}, {certified}; {escape(engine)}")
         signed = _word(inference.signed, "signature holds", "signature does not hold")

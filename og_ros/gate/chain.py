@@ -41,7 +41,8 @@ class Link:
     """A verified attestation and the chain behind it.
 
     `reasons` speak against it or anything behind it, `notes` do not. Once `resolved`, all its inputs are joined and
-    nothing changes any more. `missing` says what it still waits for. `spent`: it has let a command pass.
+    nothing changes any more. `missing` says what it still waits for, and
+    `missing_kind` is the kind of finding that this is. `spent`: it has let a command pass.
     """
 
     inference: Inference
@@ -51,6 +52,7 @@ class Link:
     stages: tuple[str, ...] = ()
     resolved: bool = False
     missing: str = ""
+    missing_kind: str = "decision_unlinked"
     spent: bool = False
 
     @property
@@ -76,6 +78,10 @@ class Evidence:
         self._sessions = SessionChecker()
         self._freshness = Freshness(settings.clock_tolerance_ns)
         self._algorithms: dict[str, str] = {}
+        # Topics that a certified source signs: from then on, a message that it did not sign begins no chain.
+        self._sourced: set[str] = set()
+        wanted = [policy.decision_levels, *(demands.levels for demands in policy.stages.values())]
+        self._all_sourced = any(levels.get("data_provenance") == "signed_at_source" for levels in wanted)
         self._forked: deque[tuple[bytes, bytes]] = deque(maxlen=_MAX_SESSIONS)
         size, time_ns = settings.max_records, settings.memory_ns
         self._messages: Recent[None] = Recent(time_ns, size)
@@ -123,6 +129,8 @@ class Evidence:
                 self._algorithms[reference.topic] = reference.digest_algorithm
             if reference.disclosure is not Disclosure.ABSENT:
                 self._outputs.add(reference.topic, reference.digest, link, now_ns)
+            if statement.is_source and reference.topic in self._sensors:
+                self._sourced.add(reference.topic)
         for reference in statement.inputs:
             if reference.topic in self._sensors:
                 self._algorithms[reference.topic] = reference.digest_algorithm
@@ -168,19 +176,19 @@ class Evidence:
             if problem is not None:
                 link.reasons.append(problem)
                 return
-            if source is None:
-                if not self._messages.has(reference.topic, reference.digest):
-                    link.missing = (
-                        f"stage {link.statement.stage}: its input on {reference.topic} {self._why(reference)}"
-                    )
+            if source is None or source.statement.is_source:
+                kind, wrong = self._sensor_problem(reference, source is not None)
+                if wrong:
+                    link.missing = f"stage {link.statement.stage}: its input on {reference.topic} {wrong}"
+                    link.missing_kind = kind
                     return
-            else:
+            if source is not None:
                 self.resolve(source, depth + 1)
                 link.reasons += source.reasons[: _MAX_REASONS - len(link.reasons)]
                 if source.reasons:
                     return
                 if not source.resolved:
-                    link.missing = source.missing
+                    link.missing, link.missing_kind = source.missing, source.missing_kind
                     return
             joined.append(source)
         self._conclude(link, joined)
@@ -203,7 +211,7 @@ class Evidence:
     def _conclude(self, link: Link, joined: list[Link | None]) -> None:
         inference = link.inference
         inference.sources = [source.inference if source is not None else None for source in joined]
-        inference.seen = [source is None for source in joined]
+        inference.seen = [source is None or source.statement.is_source for source in joined]
         resolve([inference], lambda topic: topic not in self._sensors)
         self._sort(link, self._judge.inference(inference, levels_of(inference)))
         stages = [stage for source in joined if source is not None for stage in source.stages]
@@ -233,6 +241,24 @@ class Evidence:
             message = f"stage {stage}: its input on {reference.topic} was attested by robot {source.statement.robot}"
             return None, Reason("robot_mixed", message)
         return source, None
+
+    def _sensor_problem(self, reference: DataReference, signed: bool) -> tuple[str, str]:
+        """Return the kind of finding and why a message may not begin a chain: not seen, or not signed."""
+        seen = self._messages.get(reference.topic, reference.digest)
+        if not seen:
+            return "decision_unlinked", self._why(reference)
+        if not signed and (self._all_sourced or reference.topic in self._sourced):
+            kind = "below_policy" if self._all_sourced else "decision_unlinked"
+            return kind, f"is not signed at its source{self._rejection(reference)}"
+        records = self._outputs.get(reference.topic, reference.digest)
+        # A message without a stamp may repeat to the byte, and its record may be of before the gate was there.
+        if signed and reference.stamp_ns and len(seen) > sum(link.statement.is_source for _, link in records):
+            return "decision_unlinked", "was published more often than its source signed it"
+        return "", ""
+
+    def _rejection(self, reference: DataReference) -> str:
+        rejected = self._rejected.get(reference.topic, reference.digest)
+        return f": {rejected[-1][1][0].message}" if rejected else ""
 
     def _why(self, reference: DataReference) -> str:
         rejected = self._rejected.get(reference.topic, reference.digest)

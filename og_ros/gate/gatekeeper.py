@@ -196,7 +196,7 @@ class Gatekeeper:
         if not link.resolved and not link.reasons:
             if not late:
                 return None
-            return self._refuse(command, [Reason("decision_unlinked", link.missing)], link, now_ns)
+            return self._refuse(command, [Reason(link.missing_kind, link.missing)], link, now_ns)
         reasons = list(link.reasons) or self._objections(command, link, now_ns)
         if reasons:
             return self._refuse(command, reasons, link, now_ns)

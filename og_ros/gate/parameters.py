@@ -43,6 +43,7 @@ COUNTS: Final = {
     "max_records": (2048, "messages and attestations remembered of each topic"),
     "queue": (1024, "records that may wait for the worker; one more is overload"),
 }
+COUNT_BOUNDS: Final = (1, 1_000_000)
 SWITCHES: Final = {
     "autostart": "configure and activate at start, without a lifecycle manager",
     "require_certified": "refuse to activate with a key or policy that the registry does not certify for stage gate",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import OrderedDict, deque
@@ -11,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
-from og_ros.attest import Clock, DataReference, Disclosure, Session, digest
+from og_ros.attest import Clock, DataReference, Disclosure, Mode, Session, digest
 from og_ros.attest.commitment import conceal, salt_of
 from og_ros.attest.digest import covered_size
 from og_ros.attest.side_file import SideRecord
@@ -19,6 +18,7 @@ from og_ros.attest.statement import NO_DIGEST, Attestation
 from og_ros.attest.template import AttestationReader
 from og_ros.errors import AttestationError
 from og_ros.log.journal import Journal
+from og_ros.nodes.signing_queue import LAG_MS, SigningQueue
 
 # Below this size, handing a message to the hashing thread costs more than hashing it.
 HASH_BESIDE_BYTES: Final = 16_384
@@ -91,29 +91,33 @@ class Disclosing:
 class AttestationPublisher:
     """A queue, and a thread that signs what is in it.
 
-    The queue is bounded. When it is full, `submit` waits: the stage slows down, and no attestation is dropped.
+    The queue is bounded in number and in age: `submit` waits while it is full, or while its oldest inference has waited
+    for too long. The stage slows down, and no attestation is dropped.
     """
 
     def __init__(
         self,
         session: Session,
         publish: Callable[[bytes], None],
-        report: Callable[[str, Exception], None],
+        report: Callable[[str, Exception | str], None],
         capacity: int,
         disclosing: Disclosing | None = None,
         journal: Journal | None = None,
+        lag_ms: int = LAG_MS,
+        mode: Mode = Mode.SIGNED,
     ) -> None:
-        """`publish` gets serialised attestations; `report` gets a kind of failure and the error. Both on the thread.
+        """`publish` gets serialised attestations; `report` gets a kind of failure and the error, from any thread.
 
         Without `disclosing` no message can be committed to. Each attestation is in `journal` before it is published.
+        `mode` is what the records say of themselves: SIGNED by who did it, or OBSERVED by who looked on.
         """
         self.session = session
         self.pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
         self.published = 0
         self._publish, self._report = publish, report
         self._disclosing = disclosing
-        self._journal = journal
-        self._queue: queue.Queue[Inference | None] = queue.Queue(maxsize=capacity)
+        self._journal, self._mode = journal, mode
+        self._queue: SigningQueue[Inference] = SigningQueue(capacity, lag_ms * 10**6)
         self._arrived: deque[tuple[str, bytes, int]] = deque(maxlen=UPSTREAM_MEMORY)
         self._upstream: OrderedDict[tuple[str, bytes], tuple[bytes, int]] = OrderedDict()
         self._reader = AttestationReader()
@@ -122,10 +126,12 @@ class AttestationPublisher:
         self._thread.start()
 
     def submit(self, inference: Inference) -> None:
-        """Queue an inference; waits while the queue is full. Raises AttestationError after `close`."""
+        """Queue an inference; waits while signatures lag behind. Raises AttestationError after `close`."""
         if self._closed:
             raise AttestationError("an inference was made after the session ended; it has no attestation")
-        self._queue.put(inference)
+        late_ns = self._queue.put(inference)
+        if late_ns:
+            self._report("signing", f"signatures lag behind outputs: waited {late_ns / 1e6:.0f} ms for them")
 
     def arrived(self, topic: str, payload: bytes) -> None:
         """Take note of an attestation, serialised, of what publishes on `topic`; it is read when somebody signs.
@@ -142,22 +148,19 @@ class AttestationPublisher:
         """Drain, and end the thread. May be called twice."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._queue.close()
             self._thread.join()
             self.pool.shutdown()
 
     def _work(self) -> None:
-        while True:
-            inference = self._queue.get()
+        while (inference := self._queue.first()) is not None:
             try:
-                if inference is None:
-                    return
                 self._sign(inference)
             except Exception as error:
                 # Whatever it was, the thread must go on: the sequence is used up only by what was signed.
                 self._report("signing", error)
             finally:
-                self._queue.task_done()
+                self._queue.done()
 
     def _sign(self, inference: Inference) -> None:
         self._read_arrived()
@@ -180,6 +183,8 @@ class AttestationPublisher:
             clock=inference.clock,
             start_monotonic_ns=inference.start_monotonic_ns,
             duration_ns=inference.duration_ns,
+            mode_requested=self._mode,
+            mode_used=self._mode,
         )
         if self._journal is not None:
             self._journal.append(attestation.statement.sequence, attestation.cose)

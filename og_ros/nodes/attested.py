@@ -27,7 +27,6 @@ last attestations before it leaves; with rclpy.spin, call `attest.close()` while
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import threading
 import time
@@ -43,16 +42,25 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
-from og_ros.errors import AttestationError, ConfigError, ModelError
+from og_ros.errors import AttestationError, ConfigError
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
+from og_ros.nodes.attested_calls import action_callback, service_callback
 from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, message_class, wait_until_heard
+from og_ros.nodes.signing_queue import LAG_MS
+from og_ros.nodes.topics import (
+    ATTESTATION_SUFFIX,
+    attestation_qos,
+    has_header,
+    message_class,
+    type_name,
+    wait_until_heard,
+)
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
-from og_ros.stages.runtime import cpu_class, processing_digest, source_of
+from og_ros.stages.runtime import cpu_class, file_digest, processing_digest, source_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -113,6 +121,7 @@ class Attestor:
         registry: str | Path | None = None,
         registry_root: str | None = None,
         queue: int = 256,
+        signing_lag_ms: int = LAG_MS,
         disclosure: Mapping[str, Disclosure] | None = None,
         disclosure_key: str | Path | None = None,
         disclosure_directory: str | Path | None = None,
@@ -136,6 +145,7 @@ class Attestor:
             attestation_topic: none: `<topic of the first attested publisher>/attestation`.
             registry, registry_root: when given, model and key must be certified there.
             queue: inferences that may wait for their signature; then `publish`'s callback waits.
+            signing_lag_ms: the callback also waits while an output has been without its signature for so long.
             disclosure: topics that attestations are not to name by their digest, such as {"/image": COMMITTED}.
             disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
                 og_ros.stages.pipeline.StageConfig.
@@ -146,13 +156,13 @@ class Attestor:
         if (model is None) == (model_digest is None):
             raise ConfigError("Attestor needs either model (a file) or model_digest (32 bytes)")
         path = Path(model) if model is not None else None
-        self._node = node
+        self.node = node
         self.faults = Faults(node.get_logger())
         signer = SoftwareSigner.load(Path(key))
         reference = ModelReference(
             name=model_name or (path.stem if path is not None else stage),
             version=model_version,
-            digest=_file_digest(path) if path is not None else model_digest or b"",
+            digest=file_digest(path) if path is not None else model_digest or b"",
             format=model_format or _format(path),
         )
         runtime = Runtime(
@@ -197,10 +207,12 @@ class Attestor:
         )
         self._service = serve(node, self._journal)
         self._attestations = AttestationPublisher(
-            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal
+            session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal, signing_lag_ms
         )
         self._remembered: dict[str, deque[tuple[Any, Message]]] = {}
         self._lock = threading.Lock()
+        self._order = threading.Lock()
+        self._began = 0
         self._current: ContextVar[Run | None] = ContextVar("run", default=None)
         setattr(node, _NAMES, self)
 
@@ -211,18 +223,43 @@ class Attestor:
 
     def create_publisher(self, msg_type: Any, topic: str, qos_profile: Any, **options: Any) -> AttestedPublisher:
         """As Node.create_publisher; what it publishes is attested."""
-        publisher = self._node.create_publisher(msg_type, topic, qos_profile, **options)
+        publisher = self.node.create_publisher(msg_type, topic, qos_profile, **options)
+        self.announce(publisher)
+        return AttestedPublisher(self, publisher)
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Callable[[Any, Any], Any], **options: Any) -> Any:
+        """As Node.create_service; each response is attested as the output of one inference, over its request.
+
+        Both are published too, on `<service>/request` and `<service>/response`: see og_ros.nodes.attested_calls.
+        """
+        name = self.node.resolve_service_name(srv_name)
+        return self.node.create_service(srv_type, srv_name, service_callback(self, name, srv_type, callback), **options)
+
+    def create_action_server(
+        self, action_type: Any, action_name: str, execute_callback: Callable[[Any], Any], **options: Any
+    ) -> Any:
+        """As rclpy.action.ActionServer; each result, and each feedback, is attested over its goal.
+
+        They are published too, on `<action>/goal`, `<action>/feedback` and `<action>/result`.
+        """
+        from rclpy.action import ActionServer
+
+        name = self.node.resolve_service_name(action_name)
+        execute = action_callback(self, name, action_type, execute_callback)
+        return ActionServer(self.node, action_type, action_name, execute, **options)
+
+    def announce(self, publisher: Any) -> None:
+        """Publish attestations beside a publisher, if it is the first."""
         if self._publisher is None:
             kind = message_class("og_ros/msg/Attestation")
             where = self._topic or publisher.topic_name + ATTESTATION_SUFFIX
-            self._publisher = self._node.create_publisher(kind, where, attestation_qos())
-        return AttestedPublisher(self, publisher)
+            self._publisher = self.node.create_publisher(kind, where, attestation_qos())
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[[Any], None], qos_profile: Any, **options: Any
     ) -> Any:
         """As Node.create_subscription; the callback gets the message, and what it publishes has it as input."""
-        name = self._node.resolve_topic_name(topic)
+        name = self.node.resolve_topic_name(topic)
 
         def receive(payload: bytes) -> None:
             message = deserialize_message(payload, msg_type)
@@ -234,8 +271,8 @@ class Attestor:
 
         kind = message_class("og_ros/msg/Attestation")
         note = functools.partial(self._attestations.arrived, name)
-        self._node.create_subscription(kind, name + ATTESTATION_SUFFIX, note, attestation_qos(), raw=True)
-        return self._node.create_subscription(msg_type, topic, receive, qos_profile, raw=True, **options)
+        self.node.create_subscription(kind, name + ATTESTATION_SUFFIX, note, attestation_qos(), raw=True)
+        return self.node.create_subscription(msg_type, topic, receive, qos_profile, raw=True, **options)
 
     @contextmanager
     def inference(self, *messages: Any) -> Iterator[Run]:
@@ -245,6 +282,16 @@ class Attestor:
         """
         with self._run(self._inputs(messages)) as run:
             yield run
+
+    @contextmanager
+    def inference_over(self, *messages: Message) -> Iterator[Run]:
+        """As `inference`, over messages whose records are at hand."""
+        with self._run(messages) as run:
+            yield run
+
+    def begin(self, *messages: Message) -> Run:
+        """Begin an inference that others may overtake; `end` attests it."""
+        return Run(self, messages)
 
     def is_input(self, message: Any) -> bool:
         """Say whether an object is a message that came through this attestor's subscriptions lately."""
@@ -262,7 +309,7 @@ class Attestor:
 
     def message(self, topic: str, kind: Any, payload: bytes, message: Any) -> Message:
         """Return the record of a message and its bytes."""
-        name = f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}"
+        name = type_name(kind)
         stamp = 0
         if has_header(kind):
             stamped = deserialize_message(payload, kind) if isinstance(message, bytes) else message
@@ -274,14 +321,14 @@ class Attestor:
 
     def now_ns(self) -> int:
         """The node's clock, ns."""
-        return int(self._node.get_clock().now().nanoseconds)
+        return int(self.node.get_clock().now().nanoseconds)
 
     def close(self) -> None:
         """Publish every attestation that is due, and end the session; waits shortly until subscribers have them."""
         self._attestations.close()
         self._journal.close()
         self._disclosure.close()
-        if self._publisher is not None and self._node.context.ok():
+        if self._publisher is not None and self.node.context.ok():
             wait_until_heard([self._publisher])
 
     @contextmanager
@@ -293,12 +340,24 @@ class Attestor:
         finally:
             # What was published stays published when the callback fails afterwards, so it is attested in any case.
             self._current.reset(token)
-            if run.outputs:
-                duration = time.monotonic_ns() - run.began
-                clock = Clock.SIM if self._node.get_clock().ros_time_is_active else Clock.SYSTEM
-                self._attestations.submit(
-                    Inference(run.inputs, tuple(run.outputs), run.start_ns, clock, run.began, duration)
-                )
+            self.end(run)
+
+    def end(self, run: Run) -> None:
+        """Attest an inference, if it published anything.
+
+        Records of a session begin in order. One that began before its predecessor, such as an action's result after its
+        feedback, is said to begin with it.
+        """
+        if not run.outputs:
+            return
+        clock = Clock.SIM if self.node.get_clock().ros_time_is_active else Clock.SYSTEM
+        ended = time.monotonic_ns()
+        with self._order:
+            began = self._began = max(run.began, self._began)
+            start_ns = run.start_ns if clock is Clock.SIM else run.start_ns + began - run.began
+            self._attestations.submit(
+                Inference(run.inputs, tuple(run.outputs), start_ns, clock, began, max(0, ended - began))
+            )
 
     def _inputs(self, messages: tuple[Any, ...]) -> tuple[Message, ...]:
         if not messages:
@@ -339,17 +398,6 @@ def attested(function: F) -> F:
             return function(node, *args, **kwargs)
 
     return call  # type: ignore[return-value]
-
-
-def _file_digest(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            state = hashlib.sha256()
-            while block := file.read(1 << 20):
-                state.update(block)
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
-    return state.digest()
 
 
 def _format(path: Path | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import queue
 import statistics
@@ -18,13 +17,12 @@ from typing import Any, Final
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from og_ros.attest import ATTESTATION_TYPE
-from og_ros.attest.keys import load_private
+from og_ros.attest import Attestation as AttestationRecord
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.examine import message_of
 from og_ros.audit.findings import Finding as FoundThing
@@ -37,6 +35,8 @@ from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
 from og_ros.nodes.arrival_clock import ArrivalClock
 from og_ros.nodes.catching_up import CatchingUp
+from og_ros.nodes.log_writer import LogWriter, open_log
+from og_ros.nodes.parameters import declare, describe
 from og_ros.nodes.process import run_node
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, has_header, matching_qos, message_class
 from og_ros.registry import Registry
@@ -48,6 +48,37 @@ BATCH: Final = 256
 # A record waits so long for others before the worker takes them together: fewer switches between threads.
 GATHER_S: Final = 0.01
 RECENT_FINDINGS: Final = 16
+_MORE: Final[dict[str, tuple[Any, str]]] = {
+    "topics": ([""], "topics to watch from the start, e.g. the sensors'; others once they are named"),
+    "attestations": ([""], "attestation topics to hear from the start; others once they appear, by `discover`"),
+    "discover": (
+        "namespace",
+        "which attestation topics to hear once they appear: those in the auditor's namespace (all of them for an "
+        "auditor without one), all, or none",
+    ),
+    "check_data": (True, "hash the messages that attestations name"),
+    "catch_up": (True, "ask stages' journals for attestations that did not arrive"),
+    "status_period": (0.5, "seconds between two ChainStatus"),
+    "horizon": (2.0, "seconds that a record's counterpart may take to arrive"),
+    "checkpoint_period": (2.0, "seconds between two checkpoints of the log"),
+    "log_backlog_mb": (
+        16.0,
+        "MB of attestations that may wait while the log cannot be written; more come from the journals",
+    ),
+    "exit_verdict": (False, "end with exit code 1 after a violation, 2 when nothing came or could be logged"),
+}
+_VERDICTS: Final = {
+    ChainStatus.HOLDS: "HOLDS",
+    ChainStatus.DEGRADED: "DEGRADED",
+    ChainStatus.VIOLATED: "VIOLATED",
+    ChainStatus.NO_DATA: "NO DATA",
+}
+_BOUNDS: Final = {
+    "status_period": (0.05, 60.0),
+    "horizon": (0.1, 600.0),
+    "checkpoint_period": (0.1, 3600.0),
+    "log_backlog_mb": (0.001, 10_000.0),
+}
 
 
 @dataclass
@@ -90,20 +121,16 @@ class AuditorNode(Node):
             "log_origin": "origin line of the log's checkpoints",
         }
         for name, description in text.items():
-            self.declare_parameter(name, "", _describe(description))
-        self.declare_parameter(
-            "topics", [""], _describe("topics to watch from the start, e.g. the sensors'; others once they are named")
-        )
-        self.declare_parameter(
-            "attestations", [""], _describe("attestation topics to hear from the start; others once they appear")
-        )
-        self.declare_parameter("check_data", True, _describe("hash the messages that attestations name"))
-        self.declare_parameter("catch_up", True, _describe("ask stages' journals for attestations that did not arrive"))
-        self.declare_parameter("status_period", 0.5, _describe("seconds between two ChainStatus"))
-        self.declare_parameter("horizon", 2.0, _describe("seconds that a record's counterpart may take to arrive"))
-        self.declare_parameter("checkpoint_period", 2.0, _describe("seconds between two checkpoints of the log"))
+            declare(self, name, "", describe(description, read_only=True))
+        for name, (default, description) in _MORE.items():
+            declare(self, name, default, describe(description, _BOUNDS.get(name), read_only=True))
         self.exit_code, self.finished = 0, False
         self._robot = self._text("robot")
+        discover = self._text("discover")
+        if discover not in ("namespace", "all", "none"):
+            raise ConfigError(f"parameter discover is {discover!r}; it must be namespace, all or none")
+        self._discovers = discover != "none"
+        self._within = "/" if discover == "all" else self.get_namespace().rstrip("/") + "/"
         registry = self._path("registry")
         policy_file = self._path("policy")
         self._policy = load_policy(policy_file) if policy_file else Policy()
@@ -112,7 +139,7 @@ class AuditorNode(Node):
         self._ledger_directory = self._path("ledger")
         if self._ledger_directory and not self._text("log_key"):
             raise ConfigError("parameter log_key is missing: a ledger needs the key that signs its checkpoints")
-        horizon_ns = int(self._number("horizon", 0.1, 600.0) * 1e9)
+        horizon_ns = int(self._number("horizon") * 1e9)
         self._clock = ArrivalClock()
         self._fed_ns = self._clock.now_ns()
         self._auditor = Auditor(
@@ -137,10 +164,8 @@ class AuditorNode(Node):
         self._stages: dict[str, _Stage] = {}
         self._recent: deque[Finding] = deque(maxlen=RECENT_FINDINGS)
         self._latencies_ms: deque[float] = deque(maxlen=1000)
-        self._unlinked_at: float = -math.inf
-        self._to_log: list[bytes] = []
-        self._log_size, self._log_root = 0, bytes(32)
-        self._log_failed = ""
+        self._unlinked_at = self._logged_at = -math.inf
+        self._log: LogWriter | None = None
         self._last_status = time.monotonic()
         self._statuses = self.create_publisher(ChainStatus, "~/status", 10)
         self._findings = self.create_publisher(Finding, "~/finding", 100)
@@ -155,7 +180,7 @@ class AuditorNode(Node):
             raise failure
         # Steady: with simulated time the node must look around and speak before /clock runs, and while it stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        period = self._number("status_period", 0.05, 60.0)
+        period = self._number("status_period")
         self._discovery = self.create_timer(0.25, self._discover, clock=steady)
         self._status_timer = self.create_timer(period, self._publish_status, clock=steady)
         if self._catching_up is not None:
@@ -175,22 +200,30 @@ class AuditorNode(Node):
             self._queue.put(None)
             self._worker.join(timeout=30.0)
         self._publish_status()
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Say the verdict in one line, and by the exit code if that is wanted."""
+        tally, findings, word = self._auditor.tally, self._auditor.findings, _VERDICTS[self._state()]
+        self.get_logger().info(
+            f"{word}: {tally.attestations} attestations, {tally.decisions} decisions, {tally.linked} traced back to "
+            f"sensor data, {findings.violations} violations, {findings.warnings} warnings"
+        )
+        if self.get_parameter("exit_verdict").value and not self.exit_code:
+            unlogged = self._log is not None and self._log.failed
+            self.exit_code = {"VIOLATED": 1, "NO DATA": 2}.get(word, 2 if unlogged else 0)
 
     # Callbacks of the executor: hash, queue, nothing else.
 
     def _discover(self) -> None:
-        if self._catching_up is not None:
-            self._catching_up.discover()
         for topic, types in self.get_topic_names_and_types():
-            if ATTESTATION_TYPE in types:
+            if self._discovers and ATTESTATION_TYPE in types and topic.startswith(self._within):
                 self._listen(topic)
         with self._lock:
-            named = {
-                reference.topic
-                for stage in self._stages.values()
-                for side in (stage.newest.attestation.statement.inputs, stage.newest.attestation.statement.outputs)
-                for reference in side
-            }
+            newest = [stage.newest.attestation.statement for stage in self._stages.values()]
+        if self._catching_up is not None:
+            self._catching_up.discover(self._within, {statement.node for statement in newest})
+        named = {reference.topic for s in newest for side in (s.inputs, s.outputs) for reference in side}
         named.update(self._topics("topics"))
         for topic in named - self._data.keys():
             self._watch(topic)
@@ -242,27 +275,24 @@ class AuditorNode(Node):
         except BaseException as error:  # out of memory, or a defect: an auditor that only looks alive would be worse
             self.exit_code, self.finished = 1, True
             what = "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {error}"
+            size = self._log.size if self._log is not None else 0
             self.get_logger().fatal(
-                f"the audit stopped ({what}); the log has {self._log_size} attestations, a new start asks for the rest"
+                f"the audit stopped ({what}); the log has {size} attestations, a new start asks for the rest"
             )
             started.put(error)
             while self._queue.get() is not None:  # no callback may wait for a queue that nobody empties
                 pass
 
     def _audit(self, started: queue.Queue[BaseException | None]) -> None:
-        ledger: Ledger | None = None
         try:
             if self._ledger_directory:
-                ledger = self._open_ledger(self._ledger_directory)
-                self._log_size, self._log_root = ledger.size, ledger.root()
-                if self._catching_up is not None:
-                    self._catching_up.resume(ledger)
+                self._open_log(self._ledger_directory)
         except OgError as error:
             started.put(error)
             return
         started.put(None)
         checkpoint_at = time.monotonic()
-        period = self._number("checkpoint_period", 0.1, 3600.0)
+        period = self._number("checkpoint_period")
         running = True
         while running:
             running = self._take_batch()
@@ -270,16 +300,40 @@ class AuditorNode(Node):
             self._auditor.advance(self._clock.now_ns() if self._queue.empty() else self._fed_ns)
             if self._catching_up is not None:
                 self._catching_up.work()
-            if ledger is not None:
-                self._append(ledger)
+            if self._log is not None:
+                self._log.append(last=not running)
                 if time.monotonic() - checkpoint_at >= period or not running:
                     checkpoint_at = time.monotonic()
-                    self._checkpoint(ledger)
+                    self._checkpoint(self._log.ledger)
         self._auditor.finish()
         if self._catching_up is not None:
             self._catching_up.finish()
-        if ledger is not None:
-            ledger.close()
+        if self._log is not None:
+            self._log.ledger.close()
+
+    def _open_log(self, directory: Path) -> None:
+        origin = self._text("log_origin") or f"og-ros/{self._robot or 'robot'}"
+        ledger = open_log(directory, Path(self._text("log_key")), origin)
+        limit_bytes = round(self._number("log_backlog_mb") * 10**6)
+        self._log = LogWriter(ledger, limit_bytes, self._defer, self.get_logger().error)
+        if self._catching_up is not None:
+            self._catching_up.resume(self._log)
+
+    def _defer(self, attestation: AttestationRecord) -> None:
+        """What finds no room while the log cannot be written is in its stage's journal."""
+        if self._catching_up is not None:
+            self._catching_up.defer(attestation)
+        elif self._log is not None and not self._log.deferred:
+            statement = attestation.statement
+            self._auditor.report(
+                FoundThing(
+                    "attestation_lost",
+                    f"stage {statement.stage}: from sequence {statement.sequence} on attestations found no room while "
+                    "the log could not be written, and nobody asks for them: catch_up is off",
+                    sequence=statement.sequence,
+                    stage=statement.stage,
+                )
+            )
 
     def _take_batch(self) -> bool:
         """Feed what is queued, waiting a little for the first; returns False at the end."""
@@ -305,33 +359,6 @@ class AuditorNode(Node):
         else:
             self._auditor.take(item)
 
-    def _open_ledger(self, directory: Path) -> Ledger:
-        key = load_private(Path(self._text("log_key")))
-        origin = self._text("log_origin") or f"og-ros/{self._robot or 'robot'}"
-        if not (directory / "log.db").exists():
-            return Ledger.create(directory, origin, key)
-        try:
-            return Ledger.open(directory, key)
-        except LogError:
-            # A kill may have cut off its creation, which is taken up; of anything else the first error tells more.
-            with contextlib.suppress(LogError):
-                return Ledger.create(directory, origin, key)
-            raise
-
-    def _append(self, ledger: Ledger) -> None:
-        if not self._to_log:
-            return
-        try:
-            ledger.append(self._to_log, unique=True)
-            self._to_log = []
-            self._log_size, self._log_root = ledger.size, ledger.root()
-            self._log_failed = ""
-        except LogError as error:
-            # Kept and tried again with the next batch; the state is shown until it succeeds.
-            if not self._log_failed:
-                self.get_logger().error(f"{len(self._to_log)} attestations wait for the log: {error}")
-            self._log_failed = str(error)
-
     def _checkpoint(self, ledger: Ledger) -> None:
         latest = ledger.latest_checkpoint()
         if ledger.size == 0 or (latest is not None and latest.size == ledger.size):
@@ -348,8 +375,8 @@ class AuditorNode(Node):
 
     def take_inference(self, inference: Inference) -> None:
         """Note an attestation that was checked."""
-        if inference.signed is not False:
-            self._to_log.append(inference.attestation.cose)
+        if self._log is not None and inference.signed is not False:
+            self._log.add(inference.attestation)
         with self._lock:
             stage = self._stages.setdefault(inference.stage, _Stage(inference.topic, inference))
             stage.newest, stage.topic = inference, inference.topic
@@ -381,8 +408,10 @@ class AuditorNode(Node):
             if finding.stage in self._stages:
                 self._stages[finding.stage].violations += finding.severity is Severity.VIOLATION
         self._findings.publish(message)
-        if finding.severity is Severity.VIOLATION:
-            self.get_logger().error(f"{finding.kind}: {finding.message}", throttle_duration_sec=1.0)
+        # rclpy's own throttle looks up the caller's source file each time, which takes longer than to verify.
+        if finding.severity is Severity.VIOLATION and (now := time.monotonic()) - self._logged_at >= 1.0:
+            self._logged_at = now
+            self.get_logger().error(f"{finding.kind}: {finding.message}")
 
     # What it says.
 
@@ -391,7 +420,7 @@ class AuditorNode(Node):
         elapsed, self._last_status = max(now - self._last_status, 1e-3), now
         status = self._status(elapsed)
         self._statuses.publish(status)
-        self._diagnostics.publish(_diagnostics(status, self._log_failed))
+        self._diagnostics.publish(_diagnostics(status, self._log, self.get_namespace().strip("/")))
 
     def _status(self, elapsed: float) -> ChainStatus:
         auditor = self._auditor
@@ -408,8 +437,8 @@ class AuditorNode(Node):
             violations=auditor.findings.violations,
             warnings=auditor.findings.warnings,
             chain_latency_ms=_median(self._latencies_ms),
-            log_size=self._log_size,
-            log_root=np.frombuffer(self._log_root, np.uint8),
+            log_size=self._log.size if self._log is not None else 0,
+            log_root=np.frombuffer(self._log.root if self._log is not None else bytes(32), np.uint8),
             stages=stages[:64],
             recent=recent,
         )
@@ -419,7 +448,7 @@ class AuditorNode(Node):
             return int(ChainStatus.VIOLATED)
         if self._auditor.tally.attestations == 0:
             return int(ChainStatus.NO_DATA)
-        if time.monotonic() - self._unlinked_at < 5.0 or self._log_failed:
+        if time.monotonic() - self._unlinked_at < 5.0 or (self._log is not None and self._log.failed):
             return int(ChainStatus.DEGRADED)
         return int(ChainStatus.HOLDS)
 
@@ -429,11 +458,8 @@ class AuditorNode(Node):
     def _path(self, name: str) -> Path | None:
         return Path(self._text(name)).expanduser() if self._text(name) else None
 
-    def _number(self, name: str, low: float, high: float) -> float:
-        value = float(self.get_parameter(name).value)
-        if not low <= value <= high:
-            raise ConfigError(f"parameter {name} is {value:g}; it must be from {low:g} to {high:g}")
-        return value
+    def _number(self, name: str) -> float:
+        return float(self.get_parameter(name).value)
 
 
 def _stage_status(name: str, stage: _Stage, elapsed: float) -> StageStatus:
@@ -454,15 +480,15 @@ def _stage_status(name: str, stage: _Stage, elapsed: float) -> StageStatus:
     return status
 
 
-def _diagnostics(status: ChainStatus, log_failed: str) -> DiagnosticArray:
+def _diagnostics(status: ChainStatus, log: LogWriter | None, namespace: str) -> DiagnosticArray:
     level, text = {
         ChainStatus.NO_DATA: (DiagnosticStatus.STALE, "no attestation has arrived yet"),
         ChainStatus.HOLDS: (DiagnosticStatus.OK, "the decision chain holds"),
         ChainStatus.DEGRADED: (DiagnosticStatus.WARN, "some decisions could not be linked to sensor data"),
         ChainStatus.VIOLATED: (DiagnosticStatus.ERROR, "the decision chain is violated"),
     }[status.state]
-    if log_failed and level == DiagnosticStatus.WARN:
-        text = f"the log cannot be written: {log_failed}"
+    if log is not None and log.failed and level == DiagnosticStatus.WARN:
+        text = f"the log cannot be written: {log.failed}"
     if status.recent and status.state == ChainStatus.VIOLATED:
         text = f"{text}: {status.recent[0].kind}: {status.recent[0].message}"
     values = {
@@ -473,10 +499,12 @@ def _diagnostics(status: ChainStatus, log_failed: str) -> DiagnosticArray:
         "warnings": status.warnings,
         "chain latency (ms)": f"{status.chain_latency_ms:.1f}",
         "log size": status.log_size,
+        "waiting for the log": log.waiting if log is not None else 0,
+        "without room, to be asked for": log.deferred if log is not None else 0,
     }
     entry = DiagnosticStatus(
         level=level,
-        name="og_ros: decision chain",
+        name=f"{namespace}/og_ros: decision chain".lstrip("/"),  # robots share /diagnostics, which goes by this name
         message=text,
         hardware_id=status.robot,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
@@ -493,10 +521,6 @@ def _median(values: Sequence[float] | deque[float]) -> float:
 def _wall_time() -> Time:
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     return Time(sec=seconds, nanosec=nanoseconds)
-
-
-def _describe(text: str) -> ParameterDescriptor:
-    return ParameterDescriptor(description=text)
 
 
 def main(args: Sequence[str] | None = None) -> int:

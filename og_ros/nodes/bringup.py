@@ -17,9 +17,11 @@ from og_ros.stages.yaml_file import YamlFile
 AUDITOR: Final = "auditor"
 RECORDER: Final = "recorder"
 GATE: Final = "gate"
+SOURCES: Final = "sources"
+WITNESSES: Final = "witnesses"
 # Read by `og-ros settle run`; no node.
 SETTLEMENT: Final = "settlement"
-SECTIONS: Final = (AUDITOR, RECORDER, GATE, SETTLEMENT)
+_SECTIONS: Final = (SOURCES, WITNESSES, AUDITOR, RECORDER, GATE, SETTLEMENT)
 GATE_VERDICTS: Final = f"{GATE}/verdict"
 GATE_ATTESTATIONS: Final = GATE_VERDICTS + ATTESTATION_SUFFIX
 
@@ -42,6 +44,74 @@ class NodeDescription:
 
 
 @dataclass(frozen=True)
+class SourceSection:
+    """A source of section `sources`, by its name: parameters of the source node, which describes them.
+
+    Not given: robot, registry and registry_root are the pipeline's, and the rest is as the node has it.
+    """
+
+    topics: tuple[str, ...]
+    key: Path
+    driver: Path | None = None
+    driver_name: str | None = None
+    driver_version: str | None = None
+    driver_node: str | None = None
+    robot: str | None = None
+    registry: Path | None = None
+    registry_root: str | None = None
+    require_certified: bool | None = None
+    queue: int | None = None
+    attestation_topic: str | None = None
+    digest: str | None = None
+    reliability: str | None = None
+    depth: int | None = None
+    journal: Path | None = None
+    journal_limit_mb: int | None = None
+    journal_days: float | None = None
+
+
+@dataclass(frozen=True)
+class WitnessSection:
+    """A witness of section `witnesses`, by the stage that it observes: parameters of the witness node.
+
+    Not given: robot, registry and registry_root are the pipeline's, and the rest is as the node has it.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    key: Path
+    rule: str | None = None
+    max_age_ms: float | None = None
+    patience_ms: float | None = None
+    observed_node: str | None = None
+    model: Path | None = None
+    model_name: str | None = None
+    model_version: str | None = None
+    model_format: str | None = None
+    robot: str | None = None
+    registry: Path | None = None
+    registry_root: str | None = None
+    require_certified: bool | None = None
+    queue: int | None = None
+    attestation_topic: str | None = None
+    digest: str | None = None
+    reliability: str | None = None
+    depth: int | None = None
+    journal: Path | None = None
+    journal_limit_mb: int | None = None
+    journal_days: float | None = None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What makes attestations: the topics that it reads and writes, with their types, and that of its attestations."""
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    attestations: str
+
+
+@dataclass(frozen=True)
 class AuditorSection:
     """Section `auditor` of a pipeline file: parameters of the auditor node, which describes them.
 
@@ -58,11 +128,14 @@ class AuditorSection:
     log_origin: str | None = None
     topics: tuple[str, ...] | None = None
     attestations: tuple[str, ...] | None = None
+    discover: str | None = None
     check_data: bool | None = None
     catch_up: bool | None = None
     status_period: float | None = None
     horizon: float | None = None
     checkpoint_period: float | None = None
+    log_backlog_mb: float | None = None
+    exit_verdict: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -153,9 +226,11 @@ def describe_nodes(
 
 def sensor_topics(pipeline: Pipeline) -> list[str]:
     """Return the topics that a pipeline reads and none of its stages publishes, in the order of the file."""
-    published = {port.topic for stage in pipeline.stages.values() for port in stage.outputs.values()}
-    read = [port.topic for stage in pipeline.stages.values() for port in stage.inputs.values()]
-    return [topic for topic in dict.fromkeys(read) if topic not in published]
+    parts = _parts(pipeline).values()
+    published = {topic for part in parts for topic in part.outputs}
+    return [
+        topic for topic in dict.fromkeys(topic for part in parts for topic in part.inputs) if topic not in published
+    ]
 
 
 def attestation_topic(stage: StageConfig) -> str:
@@ -166,12 +241,17 @@ def attestation_topic(stage: StageConfig) -> str:
 def _nodes(
     pipeline: Pipeline, auditor: bool, record: bool, gate: bool, common: Mapping[str, Parameter], autostart: bool
 ) -> list[NodeDescription]:
-    for name in pipeline.sections.keys() - set(SECTIONS):
-        raise ConfigError(f"{name} is not known; sections beside stages are {', '.join(SECTIONS)}")
-    for name in pipeline.stages.keys() & {AUDITOR, RECORDER, GATE}:
-        raise ConfigError(f"stages.{name} has the name of another node: choose another")
+    for name in pipeline.sections.keys() - set(_SECTIONS):
+        raise ConfigError(f"{name} is not known; sections beside stages are {', '.join(_SECTIONS)}")
     nodes = []
     base = pipeline.path.resolve().parent
+    sources, witnesses = _sources(pipeline), _witnesses(pipeline)
+    taken = {AUDITOR, RECORDER, GATE}
+    for where, names in ((SOURCES, sources), (WITNESSES, witnesses), ("stages", pipeline.stages)):
+        for name in names:
+            if name in taken:
+                raise ConfigError(f"{where}.{name} has the name of another node: choose another")
+        taken |= names.keys()
     if auditor:
         section = build(AuditorSection, pipeline.sections.get(AUDITOR, {}), AUDITOR)
         nodes.append(NodeDescription(AUDITOR, AUDITOR, {**_audited(pipeline), **_given(section, base), **common}))
@@ -185,6 +265,15 @@ def _nodes(
         wanted = build(GateSection, pipeline.sections[GATE], GATE)
         parameters = {**_gated(pipeline, wanted), **_given(wanted, base), "autostart": autostart, **common}
         nodes.append(NodeDescription(GATE, GATE, parameters, lifecycle=True))
+    for kind, sections in (("source", sources), ("witness", witnesses)):
+        for name, one in sections.items():
+            parameters = {
+                "source" if kind == "source" else "stage": name,
+                **_trusted(pipeline),
+                **_given(one, base),
+                **common,
+            }
+            nodes.append(NodeDescription(name, kind, parameters))
     for name, stage in pipeline.stages.items():
         parameters = {**to_parameters(stage), "autostart": autostart, **common}
         nodes.append(NodeDescription(name, "stage", parameters, lifecycle=True))
@@ -193,10 +282,54 @@ def _nodes(
 
 def _audited(pipeline: Pipeline) -> dict[str, Parameter]:
     """Return what the auditor takes from the pipeline around its section."""
-    attestations = [attestation_topic(stage) for stage in pipeline.stages.values()]
+    attestations = [*_source_attestations(pipeline), *(part.attestations for part in _parts(pipeline).values())]
     if GATE in pipeline.sections:
         attestations.append(GATE_ATTESTATIONS)
     return {**_trusted(pipeline), "topics": sensor_topics(pipeline) or [""], "attestations": attestations}
+
+
+def _sources(pipeline: Pipeline) -> dict[str, SourceSection]:
+    """Return the sources by their names."""
+    section = pipeline.sections.get(SOURCES, {})
+    return {name: build(SourceSection, one, f"{SOURCES}.{name}") for name, one in section.items()}
+
+
+def _witnesses(pipeline: Pipeline) -> dict[str, WitnessSection]:
+    """Return the witnesses by the stages that they observe."""
+    section = pipeline.sections.get(WITNESSES, {})
+    return {name: build(WitnessSection, one, f"{WITNESSES}.{name}") for name, one in section.items()}
+
+
+def _source_attestations(pipeline: Pipeline) -> list[str]:
+    return [
+        source.attestation_topic or next(iter(_typed(source.topics, f"{SOURCES}.{name}.topics"))) + ATTESTATION_SUFFIX
+        for name, source in _sources(pipeline).items()
+    ]
+
+
+def _parts(pipeline: Pipeline) -> dict[str, _Part]:
+    """Return the stages, hosted or observed, by name."""
+    parts = {
+        name: _Part(
+            {port.topic: port.type for port in stage.inputs.values()},
+            {port.topic: port.type for port in stage.outputs.values()},
+            attestation_topic(stage),
+        )
+        for name, stage in pipeline.stages.items()
+    }
+    for name, witness in _witnesses(pipeline).items():
+        inputs = _typed(witness.inputs, f"{WITNESSES}.{name}.inputs")
+        outputs = _typed(witness.outputs, f"{WITNESSES}.{name}.outputs")
+        topic = witness.attestation_topic or next(iter(outputs)) + ATTESTATION_SUFFIX
+        parts[name] = _Part(inputs, outputs, topic)
+    return parts
+
+
+def _typed(topics: tuple[str, ...], where: str) -> dict[str, str]:
+    """Return the types of topics that are given as TOPIC:TYPE."""
+    if not topics or not all(all(text.partition(":")) for text in topics):
+        raise ConfigError(f"{where} must list topics, each as TOPIC:TYPE, such as /scan:sensor_msgs/msg/LaserScan")
+    return {topic: kind for topic, _, kind in (text.partition(":") for text in topics)}
 
 
 def _trusted(pipeline: Pipeline) -> dict[str, Parameter]:
@@ -212,8 +345,9 @@ def _trusted(pipeline: Pipeline) -> dict[str, Parameter]:
 
 def _gated(pipeline: Pipeline, section: GateSection) -> dict[str, Parameter]:
     """Return what the gate takes from the pipeline around its section."""
-    makers = {port.topic: name for name, stage in pipeline.stages.items() for port in stage.outputs.values()}
-    read = {port.topic for stage in pipeline.stages.values() for port in stage.inputs.values()}
+    parts = _parts(pipeline)
+    makers = {topic: name for name, part in parts.items() for topic in part.outputs}
+    read = {topic for part in parts.values() for topic in part.inputs}
     command = section.input
     if command is None:
         last = [topic for topic in makers if topic not in read]
@@ -226,42 +360,44 @@ def _gated(pipeline: Pipeline, section: GateSection) -> dict[str, Parameter]:
         raise ConfigError(
             f"{GATE}.output is {section.output}, which the pipeline uses: commands would pass beside the gate"
         )
-    chain = _behind(pipeline, makers, makers[command])
-    inputs = {p.topic: p.type for name in chain for p in pipeline.stages[name].inputs.values()}
-    outputs = {p.topic: p.type for p in pipeline.stages[makers[command]].outputs.values()}
+    chain = _behind(parts, makers, makers[command])
+    inputs = {topic: kind for name in chain for topic, kind in parts[name].inputs.items()}
+    outputs = parts[makers[command]].outputs
     return {
         **_trusted(pipeline),
         "input": command,
         "type": outputs[command],
         "sensors": [f"{topic}:{kind}" for topic, kind in inputs.items() if topic not in makers] or [""],
         "stages": chain,
-        "attestations": [attestation_topic(pipeline.stages[name]) for name in chain],
+        "attestations": [*_source_attestations(pipeline), *(parts[name].attestations for name in chain)],
     }
 
 
-def _behind(pipeline: Pipeline, makers: Mapping[str, str], stage: str) -> list[str]:
+def _behind(parts: Mapping[str, _Part], makers: Mapping[str, str], stage: str) -> list[str]:
     """Return the stages behind a stage, each after those that it reads, and the stage itself last."""
     found: list[str] = []
-    begun, stack = {stage}, [(stage, iter(pipeline.stages[stage].inputs.values()))]
+    begun, stack = {stage}, [(stage, iter(parts[stage].inputs))]
     while stack:
-        name, ports = stack[-1]
-        port = next(ports, None)
-        if port is None:
+        name, topics = stack[-1]
+        topic = next(topics, None)
+        if topic is None:
             found.append(name)
             stack.pop()
-        elif port.topic in makers and makers[port.topic] not in begun:
-            source = makers[port.topic]
+        elif topic in makers and makers[topic] not in begun:
+            source = makers[topic]
             begun.add(source)
-            stack.append((source, iter(pipeline.stages[source].inputs.values())))
+            stack.append((source, iter(parts[source].inputs)))
     return found
 
 
 def _recorded(pipeline: Pipeline) -> list[str]:
     """Return what is worth recording, each as TOPIC:TYPE, so that the recorder listens before anyone speaks."""
     topics: dict[str, str] = {}
-    for stage in pipeline.stages.values():
-        topics |= {port.topic: port.type for port in (*stage.inputs.values(), *stage.outputs.values())}
-        topics[attestation_topic(stage)] = ATTESTATION_TYPE
+    for name, source in _sources(pipeline).items():
+        topics |= _typed(source.topics, f"{SOURCES}.{name}.topics")
+    topics |= dict.fromkeys(_source_attestations(pipeline), ATTESTATION_TYPE)
+    for part in _parts(pipeline).values():
+        topics |= {**part.inputs, **part.outputs, part.attestations: ATTESTATION_TYPE}
     if GATE in pipeline.sections:
         section = build(GateSection, pipeline.sections[GATE], GATE)
         topics[section.output] = str(_gated(pipeline, section)["type"])
@@ -283,7 +419,9 @@ def _committed(pipeline: Pipeline) -> dict[str, Parameter]:
     return {"committed": list(dict.fromkeys(topics)), "disclosure_key": keys[0]} if topics else {}
 
 
-def _given(section: AuditorSection | RecorderSection | GateSection, base: Path) -> dict[str, Parameter]:
+def _given(
+    section: AuditorSection | RecorderSection | GateSection | SourceSection | WitnessSection, base: Path
+) -> dict[str, Parameter]:
     """Return the fields that a section sets, as ROS parameters."""
     given: dict[str, Parameter] = {}
     for name in (item.name for item in fields(section)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
+from collections.abc import Collection
 from typing import Any, Final
 
 from rclpy.node import Node
@@ -13,10 +14,10 @@ from og_ros.attest import Attestation, cose
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.catchup import CatchUp, Request
 from og_ros.errors import AttestationError, LogError
-from og_ros.log import Ledger
 from og_ros.log.merkle import leaf_hash
 from og_ros.nodes.arrival_clock import ArrivalClock
 from og_ros.nodes.journal_service import SERVICE, TYPE, read_answer, service_request
+from og_ros.nodes.log_writer import LogWriter
 from og_ros.srv import GetAttestations
 
 # So many of the log's newest leaves are read at the start, to go on from there.
@@ -36,7 +37,7 @@ class CatchingUp:
         self._reachable: frozenset[str] = frozenset()
         self._outbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._inbox: deque[tuple[Request, Any]] = deque()
-        self._ledger: Ledger | None = None
+        self._log: LogWriter | None = None
 
     @property
     def recovered(self) -> int:
@@ -45,13 +46,14 @@ class CatchingUp:
 
     # On the executor's thread.
 
-    def discover(self) -> None:
-        """Look which nodes offer their journal."""
-        found = {
+    def discover(self, within: str, heard: Collection[str]) -> None:
+        """Look which nodes offer their journal: those in the namespace `within` (ends with a slash), and `heard`."""
+        offered = {
             name[: -len(SERVICE) - 1]
             for name, types in self._node.get_service_names_and_types()
             if TYPE in types and name.endswith(f"/{SERVICE}")
         }
+        found = {name for name in offered if name.startswith(within) or name in heard}
         for name in found - self._clients.keys():
             self._clients[name] = self._node.create_client(GetAttestations, f"{name}/{SERVICE}")
         self._reachable = frozenset(name for name in found if self._clients[name].service_is_ready())
@@ -71,18 +73,23 @@ class CatchingUp:
 
     # On the worker's thread.
 
-    def resume(self, ledger: Ledger) -> None:
+    def resume(self, log: LogWriter) -> None:
         """Go on from what the log has."""
-        self._ledger = ledger
+        self._log, ledger = log, log.ledger
         for leaf in ledger.leaves(max(0, ledger.size - RECALLED)):
             try:
                 self._auditor.recall(cose.decode(leaf.data))
             except AttestationError:
                 continue  # some other leaf; an audit of the log says so
 
+    def defer(self, attestation: Attestation) -> None:
+        """Ask for an attestation again, once the log works: it was checked, and found no room to wait for the log."""
+        self._catch_up.defer(attestation.statement)
+
     def work(self) -> None:
         """Take answers, and decide what to ask next."""
         now = time.monotonic()
+        self._catch_up.log_works = self._log is None or not self._log.failed
         chains = self._auditor.sessions.sessions
         while self._inbox:
             request, done = self._inbox.popleft()
@@ -105,18 +112,24 @@ class CatchingUp:
             return
         given: dict[int, bool] = {}
         for attestation in self._catch_up.answered(request, answer, now):
+            sequence = attestation.statement.sequence
+            deferred = self._catch_up.is_deferred(request.session, sequence)
             if self._is_logged(attestation):
-                self._auditor.recall(attestation)
-                given[attestation.statement.sequence] = False
+                if not deferred:
+                    self._auditor.recall(attestation)
+                given[sequence] = False
+            elif deferred and self._log is not None and self._auditor.has_checked(attestation):
+                self._log.add(attestation)
+                given[sequence] = True
             else:
                 new = self._auditor.recover(attestation, self._clock.now_ns(), self._since_ns)
                 if new or self._has(attestation):
-                    given[attestation.statement.sequence] = new
+                    given[sequence] = new
         self._catch_up.judged(request, answer, given, now, chains)
 
     def _is_logged(self, attestation: Attestation) -> bool:
         try:
-            return self._ledger is not None and bool(self._ledger.find(leaf_hash(attestation.cose)))
+            return self._log is not None and bool(self._log.ledger.find(leaf_hash(attestation.cose)))
         except LogError:
             return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -43,11 +44,12 @@ _GATE_RECORDED: Final = f"""\
     - /gate/verdict/attestation:og_ros/msg/Attestation
 """
 _START_TIMEOUT_S: Final = 60.0
+_ROBOT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _POLICY: Final = """\
 # What the demo's relying party demands. `og-ros audit --policy` and the auditor node read this file.
 version: 1
 registry_root: {root}
-decisions: [/wheel_command]
+decisions: [{prefix}/wheel_command]
 max_loss: 0.01
 max_clock_skew_s: 10
 stages:
@@ -110,12 +112,17 @@ class DemoFiles:
         return self.directory / "nodes"
 
 
-def prepare(directory: Path, attack: str | None = None, gate: bool = False) -> DemoFiles:
+def prepare(
+    directory: Path, attack: str | None = None, gate: bool = False, robot: str = "demo", namespace: str = ""
+) -> DemoFiles:
     """Fill a new directory with models, keys, registry, policy and pipeline; then let an attacker change it.
 
-    With `gate` the robot obeys only what a gate lets pass. A directory that an earlier demo made is replaced. Raises
-    ConfigError for one that holds anything else.
+    With `gate` the robot obeys only what a gate lets pass. `namespace` is where its nodes and topics will be, which the
+    policy names. A directory that an earlier demo made is replaced. Raises ConfigError for one that holds anything
+    else, and for a robot's name that could not be in a checkpoint's origin.
     """
+    if not _ROBOT.fullmatch(robot):
+        raise ConfigError(f"the robot's name is {robot!r}; it must be letters, digits, _ and -")
     if attack is not None and attack not in ATTACKS:
         raise ConfigError(f"there is no attack {attack!r}; there are {', '.join(ATTACKS)}")
     files = DemoFiles(directory)
@@ -123,6 +130,10 @@ def prepare(directory: Path, attack: str | None = None, gate: bool = False) -> D
         _clear(directory)
         _copy_models(directory / "models")
         text = (share_directory() / "config" / "demo.yaml").read_text()
+        if robot != "demo":
+            text = text.replace("\nrobot: demo\n", f"\nrobot: '{robot}'\n").replace(
+                "og-ros/demo\n", f"og-ros/{robot}\n"
+            )
         # The recorder's list of topics ends the file.
         files.pipeline.write_text(text.rstrip() + "\n" + _GATE_RECORDED + _GATE if gate else text)
         for stage in (*VENDORS, GATE) if gate else VENDORS:
@@ -130,7 +141,8 @@ def prepare(directory: Path, attack: str | None = None, gate: bool = False) -> D
         keys.save_private(keys.generate(Algorithm.EDDSA), files.keys / "log.pem")
         keys.save_private(keys.generate(), files.keys / "authority.pem")
         root = _certify(files, load_pipeline(files.pipeline))
-        files.policy.write_text(_POLICY.format(root=root))
+        prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
+        files.policy.write_text(_POLICY.format(root=root, prefix=prefix))
         if gate:
             _certify_gate(files)
         if attack is not None:
@@ -217,7 +229,8 @@ def _certify_gate(files: DemoFiles) -> None:
         policy = sha256(files.policy.read_bytes()).digest()
         writer.certify_model(GATE, "1", policy, stages=(GATE,))
         signer = SoftwareSigner.load(files.keys / "gate.pem")
-        writer.certify_key(signer.public_key, robot="demo", stage=GATE, vendor="demo-gate")
+        robot = load_pipeline(files.pipeline).robot
+        writer.certify_key(signer.public_key, robot=robot, stage=GATE, vendor="demo-gate")
 
 
 def _start(supervisor: Supervisor, node: NodeDescription, attack: str | None) -> None:

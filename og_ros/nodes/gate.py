@@ -18,6 +18,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.audit.gate_decisions import GATE_STAGE
 from og_ros.errors import AttestationError, ConfigError, OgError
 from og_ros.gate import estop
 from og_ros.gate.gatekeeper import Gatekeeper
@@ -25,13 +26,14 @@ from og_ros.gate.verdict import Check, Command, Reason
 from og_ros.msg import Attestation, EmergencyStop
 from og_ros.nodes.attestation_publisher import HASH_BESIDE_BYTES
 from og_ros.nodes.faults import Faults
+from og_ros.nodes.gate_inbox import Inbox, Kind
 from og_ros.nodes.gate_messages import Figures, diagnostics
 from og_ros.nodes.gate_parameters import GateParameters
-from og_ros.nodes.gate_setup import STAGE, GateWork, read_limits, set_up
-from og_ros.nodes.gate_worker import GateWorker, Inbox, Kind
+from og_ros.nodes.gate_setup import GateWork, read_limits, set_up
+from og_ros.nodes.gate_worker import GateWorker
 from og_ros.nodes.process import run_node
 from og_ros.nodes.stop_sender import stop_qos
-from og_ros.nodes.topics import attestation_qos, matching_qos, message_class, wait_until_heard
+from og_ros.nodes.topics import attestation_qos, matching_qos, message_class, usable_names, wait_until_heard
 from og_ros.stages.certified import require_certified
 
 # Names of subscriptions beside those that are named as their topics.
@@ -47,7 +49,7 @@ SWITCH_INTERVAL_S: Final = 0.0005
 class GateNode(LifecycleNode):
     """A lifecycle node between the stage that makes commands and the driver that obeys them.
 
-    Callbacks only queue; a worker thread owns the gatekeeper, forwards, and publishes ~/verdict (Verdict). Every
+    Callbacks hand on to a GateWorker, which owns the gatekeeper, forwards, and publishes ~/verdict (Verdict). Every
     decision is attested by the gate's own key on ~/verdict/attestation: its input is the command, its outputs are what
     it passed on and the verdict. ~/reset (std_srvs/Trigger) opens a latched gate.
     """
@@ -98,7 +100,8 @@ class GateNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read registry, policy and key; make publishers and subscriptions."""
         try:
-            self._configure()
+            with usable_names():
+                self._configure()
         except OgError as error:
             self._failure = error
             self.get_logger().error(str(error))
@@ -152,7 +155,7 @@ class GateNode(LifecycleNode):
             require_certified(
                 work.registry,
                 robot=session.robot,
-                stage=STAGE,
+                stage=GATE_STAGE,
                 model=session.model,
                 runtime=session.runtime,
                 key_id=work.signer.key_id,
@@ -203,7 +206,7 @@ class GateNode(LifecycleNode):
         for publisher in (*publishers, self._diagnostics):
             self.destroy_publisher(publisher)
 
-    # ---- callbacks of the executor: queue, nothing else --------------------------------------------------------------
+    # ---- callbacks of the executor -----------------------------------------------------------------------------------
 
     def _look_around(self) -> None:
         """Subscribe to what has a publisher by now, and look who else publishes on the output."""
@@ -279,19 +282,22 @@ class GateNode(LifecycleNode):
         if work.worker.keeper.passes_all:
             work.outlets.output.publish(payload)
             command.passed = True
-        self._inbox.put(Kind.COMMAND, command)
+        work.worker.offer(Kind.COMMAND, command)
+
+    def _offer(self, kind: Kind, one: Any, other: Any = None) -> None:
+        work = self._work
+        if self._active and work is not None and work.worker is not None:
+            work.worker.offer(kind, one, other)
 
     def _on_attestation(self, topic: str, payload: bytes) -> None:
-        if self._active:
-            self._inbox.put(Kind.ATTESTATION, topic, payload)
+        self._offer(Kind.ATTESTATION, topic, payload)
 
     def _on_input(self, topic: str, payload: bytes) -> None:
-        if self._active:
-            self._inbox.put(Kind.INPUT, topic, payload)
+        self._offer(Kind.INPUT, topic, payload)
 
     def _on_stop(self, payload: bytes) -> None:
-        if self._active:
-            self._inbox.put(Kind.EMERGENCY, payload)
+        if self._active:  # not at once: it is written to the disk
+            self._inbox.put((Kind.EMERGENCY, payload, None))
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         work = self._work
@@ -312,7 +318,7 @@ class GateNode(LifecycleNode):
 
     def _hash(self, topic: str, payload: bytes, algorithm: str) -> None:
         try:
-            self._inbox.put(Kind.MESSAGE, topic, digest(payload, algorithm))
+            self._offer(Kind.MESSAGE, topic, digest(payload, algorithm))
         except AttestationError as error:
             self.faults.report(f"message on {topic}", error)
 
@@ -354,7 +360,7 @@ def run_gate(kind: type[GateNode], args: Sequence[str] | None = None) -> int:
             raise
         return node
 
-    return run_node(make, args)
+    return run_node(make, args, events=True)
 
 
 def main(args: Sequence[str] | None = None) -> int:

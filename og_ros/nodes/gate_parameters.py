@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from og_ros.errors import ConfigError
-from og_ros.gate.parameters import COUNTS, DEFAULTS, LISTS, NUMBERS, SWITCHES, TEXTS
+from og_ros.gate.parameters import COUNT_BOUNDS, COUNTS, DEFAULTS, LISTS, NUMBERS, SWITCHES, TEXTS
 from og_ros.gate.settings import GateSettings, SafeBehaviour
+from og_ros.nodes.parameters import declare, describe
 from og_ros.nodes.safe_motion import parse_fields
+
+_WHEN: Final = ". Read when the node is configured"
 
 
 class GateParameters:
@@ -19,15 +21,15 @@ class GateParameters:
     def __init__(self, node: Node) -> None:
         self._node = node
         for name, text in TEXTS.items():
-            node.declare_parameter(name, DEFAULTS.get(name, ""), _describe(text))
+            declare(node, name, DEFAULTS.get(name, ""), describe(text + _WHEN))
         for name, text in LISTS.items():
-            node.declare_parameter(name, [""], _describe(text))
-        for name, (default, _, _, text) in NUMBERS.items():
-            node.declare_parameter(name, default, _describe(text))
+            declare(node, name, [""], describe(text + _WHEN))
+        for name, (default, least, most, text) in NUMBERS.items():
+            declare(node, name, default, describe(text + _WHEN, (least, most)))
         for name, (count, text) in COUNTS.items():
-            node.declare_parameter(name, count, _describe(text))
+            declare(node, name, count, describe(text + _WHEN, COUNT_BOUNDS))
         for name, text in SWITCHES.items():
-            node.declare_parameter(name, True, _describe(text))
+            declare(node, name, True, describe(text + _WHEN))
 
     def settings(self) -> GateSettings:
         """Return what the parameters ask for; topics are resolved by the node's namespace and remappings."""
@@ -70,26 +72,15 @@ class GateParameters:
         return bool(self._node.get_parameter(name).value)
 
     def number(self, name: str) -> float:
-        """Return a number within its bounds."""
-        value = float(self._node.get_parameter(name).value)
-        _, least, most, _ = NUMBERS[name]
-        if not least <= value <= most:
-            raise ConfigError(f"{name} is {value:g}; it must be from {least:g} to {most:g}")
-        return value
+        """Return a number, which rclpy keeps within its bounds."""
+        return float(self._node.get_parameter(name).value)
 
     def count(self, name: str) -> int:
-        """Return a count."""
-        value = int(self._node.get_parameter(name).value)
-        if not 1 <= value <= 1_000_000:
-            raise ConfigError(f"{name} is {value}; it must be from 1 to 1000000")
-        return value
+        """Return a count, which rclpy keeps within its bounds."""
+        return int(self._node.get_parameter(name).value)
 
     def _one_of(self, name: str, choices: tuple[str, ...]) -> Any:
         value = self.text(name)
         if value not in choices:
             raise ConfigError(f"{name} is {value!a}; it must be one of {', '.join(choices)}")
         return value
-
-
-def _describe(text: str) -> ParameterDescriptor:
-    return ParameterDescriptor(description=f"{text}. Read when the node is configured")

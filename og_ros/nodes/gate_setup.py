@@ -11,6 +11,7 @@ from rclpy.node import Node
 
 import og_ros
 from og_ros.attest import ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.audit.gate_decisions import GATE_FORMAT, GATE_STAGE
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.errors import ConfigError, EnvelopeError
 from og_ros.gate.delegation import Owner
@@ -28,7 +29,6 @@ from og_ros.nodes.safe_motion import SafeMotion
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class
 from og_ros.registry import Registry
 
-STAGE: Final = "gate"
 # Decisions that may wait for their signature; then the gate waits, its own queue fills, and that is overload.
 SIGNING_QUEUE: Final = 4096
 
@@ -76,9 +76,9 @@ def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
     own_digest = bytes.fromhex(policy.digest) if policy.digest else hashlib.sha256().digest()
     session = Session(
         robot=robot,
-        stage=STAGE,
+        stage=GATE_STAGE,
         node=node.get_fully_qualified_name(),
-        model=ModelReference(STAGE, policy.revision or "1", own_digest, format="policy"),
+        model=ModelReference(GATE_STAGE, policy.revision or "1", own_digest, format=GATE_FORMAT),
         runtime=Runtime("og_ros", og_ros.__version__, options=settings.mode, processing_digest=settings.digest),
         signer=signer,
     )

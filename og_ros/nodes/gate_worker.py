@@ -1,16 +1,14 @@
-"""The gate's worker thread: owns the gatekeeper, forwards commands, publishes verdicts, and stops the robot."""
+"""The gate at work: feeds the gatekeeper, forwards commands, publishes verdicts, and stops the robot."""
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from typing import Any
+from typing import Any, Final
 
 from rclpy.clock import Clock
 from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_native
@@ -24,51 +22,14 @@ from og_ros.gate.message_fields import FieldError
 from og_ros.gate.verdict import Command, Reason, State, Verdict
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
+from og_ros.nodes.gate_inbox import Inbox, Kind, Record
 from og_ros.nodes.gate_messages import verdict_payload
 from og_ros.nodes.safe_motion import SafeMotion
 
-_KEPT_LATENCIES = 1000
-
-
-class Kind(IntEnum):
-    """What is in the inbox."""
-
-    COMMAND, ATTESTATION, MESSAGE, CONDITION, CLEAR, RESET, STOP, INPUT, EMERGENCY = range(9)
-
-
-class Inbox:
-    """What callbacks leave for the worker. Bounded: a record that finds no room is dropped and counted."""
-
-    def __init__(self, size: int) -> None:
-        self._queue: queue.Queue[tuple[Kind, Any, Any]] = queue.Queue(size)
-        self._dropped = 0
-
-    def put(self, kind: Kind, one: Any, other: Any = None) -> None:
-        """Leave a record, or count it as dropped."""
-        try:
-            self._queue.put_nowait((kind, one, other))
-        except queue.Full:
-            self._dropped += 1
-
-    def drop(self) -> None:
-        """Count a record as dropped that did not get so far."""
-        self._dropped += 1
-
-    def insist(self, kind: Kind, one: Any = None, timeout_s: float = 10.0) -> None:
-        """Leave what must not be dropped; raises queue.Full."""
-        self._queue.put((kind, one, None), timeout=timeout_s)
-
-    def take(self, timeout_s: float) -> tuple[Kind, Any, Any]:
-        """Wait for a record; raises queue.Empty."""
-        return self._queue.get(timeout=timeout_s)
-
-    def take_dropped(self) -> bool:
-        """Return whether anything was dropped since the last call."""
-        dropped, self._dropped = self._dropped > 0, 0
-        return dropped
-
-    def __len__(self) -> int:
-        return self._queue.qsize()
+_KEPT_LATENCIES: Final = 1000
+# The worker looks so often at least, and need not be woken for what is due by less before it looks anyway.
+_LOOK_NS: Final = 50_000_000
+_SLACK_NS: Final = 500_000
 
 
 @dataclass(frozen=True)
@@ -83,7 +44,12 @@ class Outlets:
 
 
 class GateWorker:
-    """A thread that takes records from an inbox, from `start` to `stop`."""
+    """Works from `start` to `stop`, one record at a time, in the order of their arrival.
+
+    A record is worked off at once, on the thread that brings it, if nothing waits and nobody else is at work: a command
+    goes on without waiting for another thread to wake up. Else it waits in the inbox for the worker thread, which also
+    does what is due at a time: deadlines, and the safe motion.
+    """
 
     def __init__(
         self,
@@ -102,6 +68,10 @@ class GateWorker:
         self._clock, self._report, self._limits = clock, report, limits
         self._first: list[Verdict] = []
         self._last_verdict: Message | None = None
+        self._last_began_ns = 0
+        self._turn = threading.Lock()
+        self._stopped = False
+        self._wake_ns = 0
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
 
     def start(self) -> None:
@@ -114,35 +84,62 @@ class GateWorker:
         self._inbox.insist(Kind.STOP)
         self._thread.join(10.0)
 
+    def offer(self, kind: Kind, one: Any, other: Any = None) -> None:
+        """Work a record off now, or leave it in the inbox; from any thread."""
+        record = (kind, one, other)
+        if len(self._inbox) or not self._turn.acquire(blocking=False):
+            self._inbox.put(record)
+            return
+        try:
+            if self._stopped:
+                return
+            if len(self._inbox):  # another thread left one in between
+                self._inbox.put(record)
+                return
+            self._try(record)
+            if self._due_ns() < self._wake_ns - _SLACK_NS:
+                self._inbox.nudge()
+        finally:
+            self._turn.release()
+
     def _run(self) -> None:
-        keeper = self.keeper
-        while True:
-            try:
-                now = time.monotonic_ns()
-                motion_ns = self._motion.due_ns()
-                due = min(keeper.next_ns(now), now + 50_000_000, *([motion_ns] if motion_ns is not None else []))
-                for verdict in self._first:
-                    self._carry_out(verdict)
-                self._first = []
-                try:
-                    item = self._inbox.take(max(due - now, 100_000) / 1e9)
-                    if item[0] is Kind.STOP:
-                        break
-                    verdicts = self._handle(item)
-                except queue.Empty:
-                    verdicts = keeper.decide(time.monotonic_ns())
-                if self._inbox.take_dropped():
-                    verdicts = [*verdicts, keeper.overload(None, time.monotonic_ns())]
-                while verdicts:
-                    for verdict in verdicts:
-                        self._carry_out(verdict)
-                    verdicts = keeper.decide(time.monotonic_ns())
-                self._move()
-            except Exception as error:  # whatever it was: the gate must go on, and latched
-                self._fail(error)
-        moved = keeper.state is not State.CLOSED and not keeper.passes_all
+        while not self._stopped:
+            self._inbox.wait(max(self._wake_ns - time.monotonic_ns(), 100_000) / 1e9)
+            with self._turn:
+                record = self._inbox.take()
+                if record is None:
+                    self._try(None)
+                while record is not None and not self._stopped:
+                    if record[0] is Kind.STOP:
+                        self._stopped = True
+                    else:
+                        self._try(record)
+                    record = self._inbox.take()
+                self._wake_ns = self._due_ns()
+        moved = self.keeper.state is not State.CLOSED and not self.keeper.passes_all
         if moved and self._outlets.hand_over is None:
             self._publish_motion(self._motion.neutral(self._clock.now().to_msg()), time.monotonic_ns())
+
+    def _due_ns(self) -> int:
+        """Return when the worker must look, if nothing arrives before."""
+        now = time.monotonic_ns()
+        motion_ns = self._motion.due_ns()
+        return min(self.keeper.next_ns(now), now + _LOOK_NS, *([motion_ns] if motion_ns is not None else []))
+
+    def _try(self, record: Record | None) -> None:
+        """Work a record off (None: only what is due), and all that follows from it."""
+        try:
+            verdicts, self._first = self._first, []
+            verdicts += self._handle(record) if record is not None else self.keeper.decide(time.monotonic_ns())
+            if self._inbox.take_dropped():
+                verdicts = [*verdicts, self.keeper.overload(None, time.monotonic_ns())]
+            while verdicts:
+                for verdict in verdicts:
+                    self._carry_out(verdict)
+                verdicts = self.keeper.decide(time.monotonic_ns())
+            self._move()
+        except Exception as error:  # whatever it was: the gate must go on, and latched
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         """Latch for an error of the gate's own."""
@@ -156,8 +153,8 @@ class GateWorker:
         except Exception as again:
             self._report("the gate failed", again)
 
-    def _handle(self, item: tuple[Kind, Any, Any]) -> list[Verdict]:
-        kind, one, other = item
+    def _handle(self, record: Record) -> list[Verdict]:
+        kind, one, other = record
         now = time.monotonic_ns()
         if kind is Kind.COMMAND:
             return self.keeper.take_command(one, now)
@@ -280,6 +277,8 @@ class GateWorker:
 
     def _attest(self, read: Message, said: list[Message], began_ns: int, done_ns: int) -> None:
         if said:
+            # A session's starts never go back. A command that waited was decided upon after what was done meanwhile.
+            began_ns = self._last_began_ns = max(began_ns, self._last_began_ns)
             start_ns = max(0, self._clock.now().nanoseconds - (time.monotonic_ns() - began_ns))
             kind = AttestedClock.SIM if self._clock.ros_time_is_active else AttestedClock.SYSTEM
             duration_ns = max(0, done_ns - began_ns)

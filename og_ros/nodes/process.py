@@ -11,11 +11,13 @@ from typing import Final
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_native
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from og_ros.errors import OgError
 from og_ros.nodes.real_time import IdleCollection, keep_freed_memory
+from og_ros.nodes.topics import usable_names
 
 # A process group and the parent in it often both pass a signal on: two in so short a time are one wish.
 _ONE_WISH_S: Final = 1.0
@@ -41,7 +43,11 @@ def run_node(
     callbacks: see og_ros.nodes.real_time.
     """
     keep_freed_memory()
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    except (rclpy_native.RCLError, rclpy_native.UnknownROSArgsError) as error:  # a parameter file, a remapping
+        print(f"og_ros: wrong ROS arguments: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        return 1
     executor = _events_executor() if events else None
     executor = executor or SingleThreadedExecutor()
     signalled: float | None = None
@@ -60,7 +66,8 @@ def run_node(
     node: Node | None = None
     collection: IdleCollection | None = None
     try:
-        node = make()
+        with usable_names():
+            node = make()
         executor.add_node(node)
         collection = IdleCollection()
         while rclpy.ok() and not getattr(node, "finished", False):

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -24,6 +23,7 @@ from og_ros.attest.sealing import Sealer
 from og_ros.errors import BagError, ConfigError
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.interface_definition import interface_definition
+from og_ros.nodes.parameters import Bounds, declare, describe
 from og_ros.nodes.process import run_node
 from og_ros.nodes.recording import RecordedTopic, Recording
 from og_ros.nodes.recording_seal import RecordingSeal
@@ -45,6 +45,13 @@ _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "committed": (Parameter.Type.STRING_ARRAY, "topics that stages commit to: sealed with the commitment to each"),
     "disclosure_key": ("", "file of the robot's disclosure secret, for those topics"),
 }
+_BOUNDS: Final[dict[str, Bounds]] = {
+    "duration": (0.0, 1e9),
+    "memory_mb": (1, 1_000_000),
+    "flush_period": (0.01, 3600.0),
+    "discovery_period": (0.01, 60.0),
+    "seal_period": (0.1, 1e9),
+}
 
 
 class Recorder(Node):
@@ -56,7 +63,7 @@ class Recorder(Node):
     def __init__(self, **options: Any) -> None:
         super().__init__("recorder", **options)
         for name, (default, text) in _PARAMETERS.items():
-            self.declare_parameter(name, default, ParameterDescriptor(description=text))
+            declare(self, name, default, describe(text, _BOUNDS.get(name), read_only=True))
         self.finished = False
         self.exit_code = 0
         self._faults = Faults(self.get_logger())
@@ -83,7 +90,7 @@ class Recorder(Node):
         )
         self._discover()
         wall = Clock(clock_type=ClockType.STEADY_TIME)  # not the node's: simulated time may stand still
-        self.create_timer(max(0.01, float(self._value("discovery_period"))), self._discover, clock=wall)
+        self.create_timer(self._value("discovery_period"), self._discover, clock=wall)
         if self._value("duration") > 0:
             self.create_timer(float(self._value("duration")), self._finish, clock=wall)
         self.get_logger().info(f"recording to {self.recording.path}" + (", sealed" if seal is not None else ""))
@@ -127,8 +134,6 @@ class Recorder(Node):
                 raise ConfigError("disclosure_key is missing: the robot's disclosure secret, for the committed topics")
             secret = load_secret(Path(self._value("disclosure_key")))
             secrets = {self.resolve_topic_name(topic): secret for topic in committed}
-        if not self._value("seal_period") > 0:
-            raise ConfigError("seal_period must be above 0 s")
         return RecordingSeal(Sealer(load_recipients(map(Path, recipients)), self._value("seal_period")), secrets)
 
     def _parse_topics(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -67,11 +67,14 @@ class Replay:
         """Messages that one pass publishes."""
         return sum(self._bag.topics[name].count for name in self.publishers)
 
-    def wait_for_subscribers(self, timeout_s: float, count: int = 1) -> list[str]:
-        """Wait until each topic has `count` subscribers; returns the topics that had fewer in time."""
+    def wait_for_subscribers(self, timeout_s: float, count: int | Mapping[str, int] = 1) -> list[str]:
+        """Wait until each topic has `count` subscribers, or as many as a mapping says of it (none: it is not waited
+        for); returns the topics that had fewer in time.
+        """
+        awaited = count if isinstance(count, Mapping) else dict.fromkeys(self.publishers, count)
         end = time.monotonic() + timeout_s
         while True:
-            lonely = [name for name, publisher in self.publishers.items() if publisher.get_subscription_count() < count]
+            lonely = [name for name, p in self.publishers.items() if p.get_subscription_count() < awaited.get(name, 0)]
             if self.stopped or not lonely or time.monotonic() >= end:
                 break
             time.sleep(_SLEEP_S / 2)

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.impl.implementation_singleton import rclpy_implementation as rclpy_native
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
@@ -23,12 +24,14 @@ from og_ros.nodes.attestation_publisher import Inference as Attested
 from og_ros.nodes.disclosing import SessionDisclosure
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
+from og_ros.nodes.parameters import Bounds, describe
 from og_ros.nodes.process import run_node
-from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, wait_until_heard
+from og_ros.nodes.topics import ATTESTATION_SUFFIX, attestation_qos, message_class, usable_names, wait_until_heard
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
 from og_ros.stages.inference import Inference, output_stamp
 from og_ros.stages.pipeline import (
+    BOUNDS,
     InputConfig,
     OutputConfig,
     QosConfig,
@@ -48,13 +51,15 @@ _DESCRIPTIONS: Final = {
     "model.version": "version of the model in the registry",
     "model.threads": "threads of onnxruntime; with more than one, results may differ in their last bits",
     "model.optimization": "graph optimisation: disabled, basic, extended or all",
-    "model.provider": "execution provider of onnxruntime",
+    "model.provider": "execution provider: cpu, cuda, tensorrt, openvino, or onnxruntime's own name of one",
+    "model.fallback": "providers that may run what it does not, in order; none: it alone, or the stage does not start",
     "key": "PEM file of the private key (mode 0600)",
     "registry": "directory of the registry that must certify model and key",
     "registry_root": "sha256:... fingerprint that the registry's root must have",
     "require_certified": "refuse to activate with a model or key that the registry does not certify",
     "attestation_topic": "topic of the attestations; default: <first output>/attestation",
     "queue": "inferences that may wait for their signature before the stage waits",
+    "signing_lag_ms": "the stage waits while an output has been without its signature for so long, ms",
     "disclosure_key": "file of the robot's disclosure secret (32 bytes, mode 0600), for what is committed",
     "disclosure_directory": "where sealed side files go, with what was committed to",
     "disclosure_recipients": "PEM files of the public keys (P-256) of those who can open the side files",
@@ -72,7 +77,11 @@ _DESCRIPTIONS: Final = {
     "max_age_ms": "no inference when this input's newest message arrived longer ago, ms",
     "attestation": "topic of the attestations of what publishes this input; none: do not listen",
     "frame_id": "frame of this output's header; default: that of the triggering input",
+    "depth": "messages that may wait in the middleware",
 }
+
+# Declared whether given or not, so that ROS tools show their bounds.
+_NUMBERS: Final = ("model.threads", "queue", "journal_limit_mb", "journal_days", "disclosure_limit_mb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +132,11 @@ class Stage(LifecycleNode):
         self._declare("autostart", True, "configure and activate at start, without a lifecycle manager")
         self._declare("pipeline", "", "pipeline file (YAML) that describes the stage; parameters override its fields")
         for name in self._stage_parameters():
-            text = _DESCRIPTIONS.get(name, _DESCRIPTIONS.get(name.rsplit(".", 1)[-1]))
-            if text is not None:
-                self.set_descriptor(
-                    name,
-                    ParameterDescriptor(description=f"{text}. Read when the node is configured", dynamic_typing=True),
-                )
+            self._describe(name)
+        for name in _NUMBERS:
+            if not self.has_parameter(name):
+                kind = Parameter.Type.from_parameter_value(BOUNDS[_last(name)][0])
+                self.declare_parameter(name, kind, describe(_text(name), _bounds(name)))
         self.faults = Faults(self.get_logger())
         self._active = False
         self._work: _Work | None = None
@@ -150,7 +158,8 @@ class Stage(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load model and key, begin a new session, make publishers and subscriptions."""
         try:
-            self._configure(self._config())
+            with usable_names():
+                self._configure(self._config())
         except OgError as error:
             return self._refuse(error)
         return TransitionCallbackReturn.SUCCESS
@@ -187,15 +196,26 @@ class Stage(LifecycleNode):
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
+    def _describe(self, name: str) -> None:
+        """Describe a parameter of the stage; one whose value is out of bounds is left for `configure` to refuse."""
+        try:
+            self.set_descriptor(name, describe(_text(name), _bounds(name), dynamic_typing=True))
+        except InvalidParameterValueException:
+            self.set_descriptor(name, describe(_text(name), dynamic_typing=True))
+
     def _declare(self, name: str, default: Any, text: str) -> None:
-        descriptor = ParameterDescriptor(description=text, dynamic_typing=True)
+        descriptor = describe(text, dynamic_typing=True)
         if self.has_parameter(name):
             self.set_descriptor(name, descriptor)
         else:
             self.declare_parameter(name, default, descriptor)
 
     def _stage_parameters(self) -> list[str]:
-        return [name for name in self._parameters if name.partition(".")[0] not in _OWN]
+        return [
+            name
+            for name, parameter in self._parameters.items()
+            if name.partition(".")[0] not in _OWN and parameter.type_ != Parameter.Type.NOT_SET
+        ]
 
     def _config(self) -> StageConfig:
         given = {name: self.get_parameter(name).value for name in self._stage_parameters()}
@@ -253,7 +273,13 @@ class Stage(LifecycleNode):
             inference=inference,
             signer=signer,
             attestations=AttestationPublisher(
-                session, publisher.publish, self.faults.report, config.queue, disclosure.rules, journal
+                session,
+                publisher.publish,
+                self.faults.report,
+                config.queue,
+                disclosure.rules,
+                journal,
+                config.signing_lag_ms,
             ),
             disclosure=disclosure,
             journal=journal,
@@ -396,6 +422,20 @@ class Stage(LifecycleNode):
 
 def _disclosure(port: InputConfig | OutputConfig) -> Disclosure:
     return Disclosure[port.disclosure.upper()]
+
+
+def _text(name: str) -> str:
+    text = _DESCRIPTIONS.get(name, _DESCRIPTIONS.get(_last(name), "option of the adapter"))
+    return f"{text}. Read when the node is configured"
+
+
+def _bounds(name: str) -> Bounds | None:
+    """Return the bounds of a number of the stage; an adapter's option may have the name of one, and has none."""
+    return None if ".options." in name else BOUNDS.get(_last(name))
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1]
 
 
 def _qos(config: QosConfig) -> QoSProfile:

@@ -11,7 +11,6 @@ from typing import Any, Final
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -19,7 +18,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import Image, LaserScan
 from std_msgs.msg import Float32MultiArray, Header
 
-from og_ros.errors import ConfigError
+from og_ros.nodes.parameters import Bounds, declare, describe
 from og_ros.nodes.process import run_node
 from og_ros.nodes.topics import wait_until_heard
 from og_ros.sim import Box, Camera, World
@@ -42,19 +41,17 @@ class WorldNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("world", **options)
-        seed = self._parameter("seed", 0, "seed of track, floor, boxes and noise; 0 or more")
-        rate = self._parameter("rate", 1.0, "simulated seconds per second; above 0")
+        seed = self._parameter("seed", 0, "seed of track, floor, boxes and noise", (0, 2**63 - 1))
+        rate = self._parameter("rate", 1.0, "simulated seconds per second", (0.001, 1000.0))
         boxes = self._parameter("boxes", True, "whether boxes stand beside the track and come and go on the line")
-        width = self._parameter("image_width", 160, "pixels; the models that come with og_ros take 160")
-        height = self._parameter("image_height", 120, "pixels; the models that come with og_ros take 120")
-        self._awaited = self._parameter("wait_for", 0, "start when each sensor has this many subscribers; 0: at once")
-        settle = self._parameter("settle", 0.5, "seconds from the last awaited subscriber to the start, with wait_for")
-        if not (math.isfinite(settle) and settle >= 0.0):
-            raise ConfigError(f"parameter settle is {settle}: give 0 or more seconds")
-        if not (math.isfinite(rate) and rate > 0.0):
-            raise ConfigError(f"parameter rate is {rate}: give a number above 0")
-        if not (16 <= width <= 4096 and 16 <= height <= 4096):
-            raise ConfigError(f"parameters image_width, image_height are {width}, {height}: give 16 to 4096")
+        width = self._parameter("image_width", 160, "pixels; the models that come with og_ros take 160", (16, 4096))
+        height = self._parameter("image_height", 120, "pixels; the models that come with og_ros take 120", (16, 4096))
+        self._awaited = self._parameter(
+            "wait_for", 0, "start when each sensor has this many subscribers; 0: at once", (0, 1000)
+        )
+        settle = self._parameter(
+            "settle", 0.5, "seconds from the last awaited subscriber to the start, with wait_for", (0.0, 3600.0)
+        )
         self.world = World(seed, camera=Camera(width=width, height=height), boxes=boxes)
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", qos)
@@ -78,8 +75,8 @@ class WorldNode(Node):
         self._timer.cancel()
         wait_until_heard((self._images, self._scans, self._odometry, self._clock_publisher))
 
-    def _parameter(self, name: str, default: Any, description: str) -> Any:
-        return self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True)).value
+    def _parameter(self, name: str, default: Any, text: str, bounds: Bounds | None = None) -> Any:
+        return declare(self, name, default, describe(text, bounds, read_only=True))
 
     def _on_command(self, message: Float32MultiArray) -> None:
         if len(message.data) != 2 or not all(math.isfinite(value) for value in message.data):

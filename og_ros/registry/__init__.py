@@ -12,6 +12,7 @@ Every file but a vendor's is a DSSE envelope, signed by an authority with the ro
 
 from og_ros.registry.certificate import (
     KEY_ROLES,
+    ROBOT_ROLES,
     ROLES,
     Authority,
     KeyCertificate,
@@ -25,6 +26,7 @@ from og_ros.registry.writer import RegistryWriter
 
 __all__ = [
     "KEY_ROLES",
+    "ROBOT_ROLES",
     "ROLES",
     "Authority",
     "KeyCertificate",

@@ -72,6 +72,7 @@ def describe_key(key: KeyCertificate, at_ns: int) -> dict[str, Any]:
         "stage": key.stage,
         "vendor": key.vendor,
         "origin": key.origin,
+        "topics": list(key.topics),
         "not_before": format_time(key.not_before_ns),
         "not_after": _time(key.not_after_ns),
         "certifier": key.certifier,

@@ -12,6 +12,7 @@ from og_ros.errors import KeyFileError, RegistryError
 from og_ros.registry import strict_json
 from og_ros.registry.certificate import (
     KEY_ROLES,
+    ROBOT_ROLES,
     ROLES,
     Authority,
     KeyCertificate,
@@ -27,6 +28,8 @@ MAX_ENTRY: Final = 65_536
 MAX_INDEX: Final = 8 * 2**20
 MAX_AUTHORITIES: Final = 64
 MAX_STAGES: Final = 64
+MAX_TOPICS: Final = 64
+SOURCE: Final = "source"
 INDEX_PATH: Final = "index.dsse.json"
 _SUFFIX: Final = ".dsse.json"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -166,7 +169,7 @@ def decode_model(kind: str, payload: bytes, what: str) -> ModelCertificate:
 
 
 def encode_key(key: KeyCertificate) -> bytes:
-    """Return the payload of a key certificate; its revocation is not part of it."""
+    """Return the payload of a key certificate; its revocation is not part of it. Only a source's has topics."""
     return strict_json.dumps(
         {
             "format": FORMAT,
@@ -181,6 +184,7 @@ def encode_key(key: KeyCertificate) -> bytes:
             "not_before": format_time(key.not_before_ns),
             "not_after": "" if key.not_after_ns is None else format_time(key.not_after_ns),
             "certifier": key.certifier,
+            **({"topics": list(key.topics)} if key.topics or key.role == SOURCE else {}),
         }
     )
 
@@ -191,7 +195,10 @@ def decode_key(payload: bytes, what: str) -> KeyCertificate:
         "key_id", "public_key", "algorithm", "role", "robot", "stage", "vendor", "origin",
         "not_before", "not_after", "certifier",
     )  # fmt: skip
-    tree = _payload(payload, what, dict.fromkeys(names, str))
+    kinds: dict[str, type] = dict.fromkeys(names, str)
+    if _is_source(payload, what):
+        kinds["topics"] = list
+    tree = _payload(payload, what, kinds)
     public_key = _public_key(tree["public_key"], what)
     key_id = keys.key_id(public_key)
     if tree["key_id"] != key_id.hex():
@@ -216,6 +223,7 @@ def decode_key(payload: bytes, what: str) -> KeyCertificate:
         not_before_ns=not_before_ns,
         not_after_ns=not_after_ns,
         certifier=_name(tree, "certifier", what),
+        topics=_topics(tree, what),
     )
 
 
@@ -322,8 +330,8 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
     role = tree["role"]
     if role not in KEY_ROLES:
         raise RegistryError(f"{what}: the role {role[:40]!a} is not one of {', '.join(KEY_ROLES)}")
-    if role == "stage" and not (tree["robot"] and tree["stage"]):
-        raise RegistryError(f"{what}: a key of role stage needs a robot and a stage")
+    if role in ROBOT_ROLES and not (tree["robot"] and tree["stage"]):
+        raise RegistryError(f"{what}: a key of role {role} needs a robot and a stage")
     if role == "settlement" and not (tree["robot"] and algorithm == Algorithm.ES256):
         raise RegistryError(f"{what}: a key of role settlement needs a robot, and is on P-256 (ES256)")
     if role in ("log", "witness"):
@@ -333,6 +341,21 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
             raise RegistryError(f"{what}: a key of role {role} needs an origin, its name in checkpoints, without a +")
     elif tree["origin"]:
         raise RegistryError(f"{what}: only a key of role log or witness has an origin")
+
+
+def _is_source(payload: bytes, what: str) -> bool:
+    tree = strict_json.loads(payload, what, MAX_ENTRY)
+    return isinstance(tree, dict) and tree.get("role") == SOURCE
+
+
+def _topics(tree: dict[str, Any], what: str) -> tuple[str, ...]:
+    """Return the topics of a source's key: full names, as attestations have them."""
+    if tree["role"] != SOURCE:
+        return ()
+    topics = _names(tree["topics"], f"{what}: topics", MAX_TOPICS)
+    if not topics or not all(topic.startswith("/") for topic in topics):
+        raise RegistryError(f"{what}: a key of role {SOURCE} needs its topics, each with a / in front")
+    return topics
 
 
 def _public_key(pem: str, what: str) -> keys.PublicKey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from og_ros.attest.statement import ModelReference, Statement
+from og_ros.attest.statement import NO_DIGEST, Mode, ModelReference, Statement
 from og_ros.registry.certificate import KeyCertificate, ModelCertificate, Status
 from og_ros.registry.registry import Registry
 from og_ros.registry.timestamp import show_time
@@ -30,15 +30,25 @@ _REMEDY: Final = {
 }
 
 
-def key_problems(registry: Registry, key_id: bytes, *, robot: str, stage: str, at_ns: int) -> tuple[Problem, ...]:
-    """Return why a key may not sign for a stage of a robot at a time (ns since 1970); empty when it may."""
+def key_problems(
+    registry: Registry, key_id: bytes, *, robot: str, stage: str, at_ns: int, source_of: tuple[str, ...] = ()
+) -> tuple[Problem, ...]:
+    """Return why a key may not sign for a stage of a robot at a time (ns since 1970); empty when it may.
+
+    `source_of` names the topics that a record without inputs says to be where data begins on: only a key of role source
+    that is certified for each of them may say so, and such a key may say nothing else.
+    """
     name = f"key {key_id.hex()[:16]}"
     key = registry.key(key_id)
     if key is None:
         remedy = f"certify it for stage {stage} (og-ros keys certify)"
         return (Problem("unregistered_key", f"{name} is not in the registry", remedy),)
     found = []
-    if key.role != "stage":
+    if source_of and (key.role != "source" or not set(source_of) <= set(key.topics)):
+        sentence = f"{name} is certified for {_owner(key)}, not as a source of {', '.join(source_of)}"
+        remedy = "certify a key for it (og-ros keys certify --role source --topic T)"
+        found.append(Problem("source_not_certified", sentence, remedy))
+    elif key.role not in (("source",) if source_of else ("stage", "observer")):
         sentence = f"{name} is certified for the role {key.role}, not for stage {stage} of robot {robot}"
         found.append(Problem("key_wrong_stage", sentence, "use the stage's own key"))
     else:
@@ -49,6 +59,12 @@ def key_problems(registry: Registry, key_id: bytes, *, robot: str, stage: str, a
         if key.robot != robot:
             found.append(Problem("key_wrong_robot", sentence, "use the robot's own key"))
     return (*found, *_validity("key", f"the certificate of {name}", key, at_ns))
+
+
+def _owner(key: KeyCertificate) -> str:
+    if key.role == "source":
+        return f"data on {', '.join(key.topics)}"
+    return f"stage {key.stage}" if key.role == "stage" else f"the role {key.role}"
 
 
 def model_problems(
@@ -79,12 +95,22 @@ def model_problems(
 def statement_key_problems(registry: Registry, statement: Statement) -> tuple[Problem, ...]:
     """Return why the key that signed a statement might not, at the time that the statement gives."""
     return key_problems(
-        registry, statement.key_id, robot=statement.robot, stage=statement.stage, at_ns=statement.signed_at_ns
+        registry,
+        statement.key_id,
+        robot=statement.robot,
+        stage=statement.stage,
+        at_ns=statement.signed_at_ns,
+        source_of=_source_of(statement),
     )
 
 
 def statement_model_problems(registry: Registry, statement: Statement) -> tuple[Problem, ...]:
-    """Return why the model that a statement names might not run so, at the time that the statement gives."""
+    """Return why the model that a statement names might not run so, at the time that the statement gives.
+
+    A source runs no model, and an observer need not know which one ran: they may name none.
+    """
+    if names_no_model(statement):
+        return ()
     return model_problems(
         registry,
         statement.model,
@@ -94,31 +120,43 @@ def statement_model_problems(registry: Registry, statement: Statement) -> tuple[
     )
 
 
+def names_no_model(statement: Statement) -> bool:
+    """Return whether a record names no driver or no model, as only a source or an observer may: all zero digest."""
+    may = statement.is_source or statement.mode_used is Mode.OBSERVED
+    return may and statement.model.digest == NO_DIGEST
+
+
+def _source_of(statement: Statement) -> tuple[str, ...]:
+    return tuple(r.topic for r in statement.outputs) if statement.is_source else ()
+
+
 class Uses:
     """Answers fast, for a stream of statements, whether a registry has nothing against a key and a model in use.
 
-    What the rules said of one statement holds for every other with the same key, robot, stage, model and processing,
-    as long as it was signed within the validity of both certificates.
+    What the rules said of one statement holds for every other with the same key, robot, stage, model and processing
+    (and mode, and topics of a source), as long as it was signed within the validity of both certificates.
     """
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._valid: dict[tuple[bytes, str, str, ModelReference, bytes], tuple[int, int]] = {}
+        self._valid: dict[tuple[bytes, str, str, ModelReference, bytes, Mode, tuple[str, ...]], tuple[int, int]] = {}
 
     def problems(self, statement: Statement) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
         """Return what speaks against the key, and what against the model, at the time that the statement gives."""
         s = statement
-        use = (s.key_id, s.robot, s.stage, s.model, s.runtime.processing_digest)
+        use = (s.key_id, s.robot, s.stage, s.model, s.runtime.processing_digest, s.mode_used, _source_of(s))
         window = self._valid.get(use)
         if window is not None and window[0] <= s.signed_at_ns <= window[1]:
             return (), ()
         found = statement_key_problems(self._registry, s), statement_model_problems(self._registry, s)
         key, model = self._registry.key(s.key_id), model_certificate(self._registry, s.model)
-        if not any(found) and key is not None and model is not None:
+        if not any(found) and key is not None and (model is not None or names_no_model(s)):
             if len(self._valid) >= _MAX_USES:
                 self._valid.clear()
-            first = max(key.not_before_ns, model.not_before_ns)
-            self._valid[use] = first, min(_last_valid(key), _last_valid(model))
+            first, last = key.not_before_ns, _last_valid(key)
+            if model is not None:
+                first, last = max(first, model.not_before_ns), min(last, _last_valid(model))
+            self._valid[use] = first, last
         return found
 
 

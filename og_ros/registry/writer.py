@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -187,10 +188,17 @@ class RegistryWriter:
         stage: str = "",
         vendor: str = "",
         origin: str = "",
+        topics: Sequence[str] = (),
         not_before_ns: int | None = None,
         not_after_ns: int | None = None,
     ) -> KeyCertificate:
-        """Certify a key for a role out of KEY_ROLES; a stage key needs robot and stage, a log or witness key origin."""
+        """Certify a key for a role out of KEY_ROLES.
+
+        Keys of stages, sources and observers need robot and stage, a source's its topics too, those of logs and
+        witnesses an origin.
+        """
+        if topics and role != entry.SOURCE:
+            raise RegistryError(f"topics are for a key of role {entry.SOURCE}, not of role {role}")
         certifier, signer = self._with_role("keys")
         certificate = KeyCertificate(
             key_id=keys.key_id(public_key),
@@ -204,6 +212,7 @@ class RegistryWriter:
             not_before_ns=_now(not_before_ns),
             not_after_ns=not_after_ns,
             certifier=certifier.name,
+            topics=tuple(topics),
         )
         payload = entry.encode_key(certificate)
         entry.decode_key(payload, "the certificate")

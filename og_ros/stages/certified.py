@@ -9,13 +9,24 @@ from og_ros.registry.rules import key_problems, model_problems
 
 
 def require_certified(
-    registry: Registry, *, robot: str, stage: str, model: ModelReference, runtime: Runtime, key_id: bytes, now_ns: int
+    registry: Registry,
+    *,
+    robot: str,
+    stage: str,
+    model: ModelReference | None,
+    runtime: Runtime,
+    key_id: bytes,
+    now_ns: int,
+    source_of: tuple[str, ...] = (),
 ) -> None:
-    """Raise RegistryError, saying what to do, unless key, model and processing are certified for this stage now."""
-    problems = (
-        *key_problems(registry, key_id, robot=robot, stage=stage, at_ns=now_ns),
-        *model_problems(registry, model, stage=stage, processing_digest=runtime.processing_digest, at_ns=now_ns),
-    )
+    """Raise RegistryError, saying what to do, unless key, model and processing are certified for this stage now.
+
+    `model` is None for a source or a witness that names none; `source_of` are the topics that a source signs.
+    """
+    problems = list(key_problems(registry, key_id, robot=robot, stage=stage, at_ns=now_ns, source_of=source_of))
+    if model is not None:
+        processing = runtime.processing_digest
+        problems += model_problems(registry, model, stage=stage, processing_digest=processing, at_ns=now_ns)
     if problems:
         first = problems[0]
         raise RegistryError(f"{first.sentence}; {first.remedy} (registry {registry.directory})")

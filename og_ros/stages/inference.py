@@ -13,7 +13,7 @@ import og_ros.stages.adapters.vector
 from og_ros.attest.statement import Runtime
 from og_ros.errors import ConfigError, ModelError
 from og_ros.stages.adapters import Adapter, Sample, adapter_for, create, digest_parts
-from og_ros.stages.model import OnnxModel, SessionOptions, Tensor
+from og_ros.stages.model import OnnxModel, Tensor
 from og_ros.stages.pipeline import InputConfig, OutputConfig, StageConfig
 from og_ros.stages.runtime import processing_digest, source_of
 
@@ -59,8 +59,7 @@ class Inference:
         Raises ModelError for the model file, ConfigError where configuration, adapters and tensors do not fit.
         """
         if model is None:
-            options = SessionOptions(stage.model.threads, stage.model.optimization, stage.model.provider)
-            model = OnnxModel.load(stage.model.path, options)
+            model = OnnxModel.load(stage.model.path, stage.model.session_options())
         inputs = [_port("inputs", n, i, model.inputs, model.name) for n, i in stage.inputs.items()]
         outputs = [_port("outputs", n, o, model.outputs, model.name) for n, o in stage.outputs.items()]
         for port in inputs:

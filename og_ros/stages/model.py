@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from og_ros.attest.statement import NO_DIGEST, Runtime
 from og_ros.errors import ModelError
 from og_ros.stages.external_data import refuse_external_data
+from og_ros.stages.providers import CPU, Providers, parse, recorded
 from og_ros.stages.runtime import cpu_class
 
 Optimization: TypeAlias = Literal["disabled", "basic", "extended", "all"]
@@ -25,7 +27,8 @@ _DTYPES: Final = {
     "tensor(uint32)": "uint32", "tensor(int32)": "int32", "tensor(uint64)": "uint64", "tensor(int64)": "int64",
 }  # fmt: skip
 MAX_THREADS: Final = 1024
-_ERROR: Final = 3
+# onnxruntime raises what it cannot do; said once, by og_ros, is enough.
+_FATAL: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,13 @@ class SessionOptions:
     threads: int = 1
     optimization: Optimization = "all"
     provider: str = "CPUExecutionProvider"
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    fallback: tuple[str, ...] = ()
+
+    @property
+    def providers(self) -> Providers:
+        """The providers with their options; raises ConfigError for what cannot be one."""
+        return Providers(self.provider, self.provider_options, self.fallback)
 
 
 class OnnxModel:
@@ -73,15 +83,16 @@ class OnnxModel:
         refuse_external_data(data, name)
         self.digest = hashlib.sha256(data).digest()
         self.name = name
-        available = ort.get_available_providers()
-        if options.provider not in available:
-            raise ModelError(f"{name}: {options.provider} is not installed; there is {', '.join(available)}")
+        providers = options.providers
+        chosen = providers.chosen(ort.get_available_providers(), name)
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         settings.use_deterministic_compute = True
-        settings.log_severity_level = _ERROR
+        settings.log_severity_level = _FATAL
+        if CPU not in chosen:
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         settings.graph_optimization_level = {
             "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
             "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -89,18 +100,19 @@ class OnnxModel:
             "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
         }[options.optimization]
         try:
-            self._session = ort.InferenceSession(data, settings, providers=[options.provider])
+            self._session = ort.InferenceSession(data, settings, providers=chosen)
         except Exception as error:  # onnxruntime raises a family of its own, without a public base class
-            raise ModelError(f"{name} cannot be loaded: {_first_line(error)}") from error
+            raise ModelError(f"{name} cannot be loaded: {_reason(error, ort.__version__)}") from error
+        # A provider that fails later must not be replaced behind the back of what is signed.
+        self._session.disable_fallback()
         used: list[str] = self._session.get_providers()
-        if used[0] != options.provider:
-            raise ModelError(f"{name}: onnxruntime fell back from {options.provider} to {used[0]}")
+        providers.check_used(used, chosen, name)
         self.inputs = tuple(_tensor(name, argument) for argument in self._session.get_inputs())
         self.outputs = tuple(_tensor(name, argument) for argument in self._session.get_outputs())
         self._runtime = Runtime(
             name="onnxruntime",
             version=ort.__version__,
-            provider=",".join(used),
+            provider=recorded(used),
             options=_options_text(options),
             cpu=cpu_class(),
         )
@@ -134,7 +146,8 @@ class OnnxModel:
 def _options_text(options: SessionOptions) -> str:
     numbers = {"intra_op_threads": options.threads, "optimization": options.optimization}
     fixed = {"deterministic": 1, "execution": "sequential", "inter_op_threads": 1}
-    return ";".join(f"{name}={value}" for name, value in sorted({**fixed, **numbers}.items()))
+    text = ";".join(f"{name}={value}" for name, value in sorted({**fixed, **numbers}.items()))
+    return ";".join(filter(None, (text, options.providers.text())))
 
 
 def options_from(text: str, provider: str) -> SessionOptions | None:
@@ -143,7 +156,11 @@ def options_from(text: str, provider: str) -> SessionOptions | None:
     level, threads = named.get("optimization"), named.get("intra_op_threads", "")
     if level not in get_args(Optimization) or not threads.isdecimal() or not 1 <= int(threads[:5]) <= MAX_THREADS:
         return None
-    options = SessionOptions(int(threads[:5]), cast(Optimization, level), provider)
+    providers = parse(text, provider)
+    if providers is None:
+        return None
+    known = cast(Optimization, level)
+    options = SessionOptions(int(threads[:5]), known, providers.name, providers.options, providers.fallback)
     return options if _options_text(options) == text else None
 
 
@@ -152,6 +169,17 @@ def _tensor(model: str, argument: Any) -> Tensor:
     if dtype is None:
         raise ModelError(f"{model}: tensor {argument.name} has type {argument.type}, which og_ros cannot feed")
     return Tensor(argument.name, tuple(size if isinstance(size, int) else None for size in argument.shape), dtype)
+
+
+def _reason(error: Exception, version: str) -> str:
+    """Return why onnxruntime did not load a model; that the file's format is too new is what newcomers meet first."""
+    newer = re.search(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)", str(error))
+    if newer is None:
+        return _first_line(error)
+    return (
+        f"its format, IR version {newer[1]}, is newer than onnxruntime {version} reads ({newer[2]}): write it with "
+        f"ir_version={newer[2]}, or install a newer onnxruntime"
+    )
 
 
 def _first_line(error: Exception) -> str:

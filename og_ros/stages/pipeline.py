@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from og_ros.attest.statement import MAX_REFERENCES
 from og_ros.errors import ConfigError
-from og_ros.stages.model import Optimization
+from og_ros.stages.model import Optimization, SessionOptions
+from og_ros.stages.providers import Providers
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile
 
@@ -25,6 +26,17 @@ DigestAlgorithm: TypeAlias = Literal["sha256", "blake3", "sha256-tree"]
 
 # An output's attestations are published beside it: /wheel_command has /wheel_command/attestation.
 ATTESTATION_SUFFIX: Final = "/attestation"
+# Least and greatest value of each number; the stage node's ROS parameters have the same bounds.
+BOUNDS: Final[dict[str, tuple[int, int] | tuple[float, float]]] = {
+    "depth": (1, 100_000),
+    "threads": (1, 1024),
+    "max_age_ms": (0.001, 86_400_000.0),
+    "queue": (1, 1_000_000),
+    "signing_lag_ms": (1, 60_000),
+    "journal_limit_mb": (1, 1_000_000),
+    "journal_days": (0.001, 36_500.0),
+    "disclosure_limit_mb": (8, 10_000_000),
+}
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*", re.ASCII)
 
@@ -38,13 +50,21 @@ class QosConfig:
     depth: int = 10
 
     def __post_init__(self) -> None:
-        if not 1 <= self.depth <= 100_000:
-            raise ConfigError(f"depth is {self.depth}; it must be from 1 to 100000")
+        _check_bounds("depth", self.depth)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The model file, its name and version in the registry, and how onnxruntime runs it."""
+    """The model file, its name and version in the registry, and how onnxruntime runs it.
+
+    Attributes:
+        path, name, version: of the model; name and version as in the registry.
+        threads: of onnxruntime; with more than one, results may differ in their last bits.
+        optimization: of the graph.
+        provider: execution provider: cpu, cuda, tensorrt, openvino, or onnxruntime's own name of one.
+        provider_options: its options, as onnxruntime documents them, such as {device_id: 0}.
+        fallback: providers that may run what it does not, in order; none: the model runs on it alone, or not at all.
+    """
 
     path: Path
     name: str
@@ -52,10 +72,17 @@ class ModelConfig:
     threads: int = 1
     optimization: Optimization = "all"
     provider: str = "CPUExecutionProvider"
+    provider_options: Mapping[str, object] = field(default_factory=dict)
+    fallback: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threads <= 1024:
-            raise ConfigError(f"threads is {self.threads}; it must be from 1 to 1024")
+        _check_bounds("threads", self.threads)
+        self.session_options()
+
+    def session_options(self) -> SessionOptions:
+        """Return the options of the model's session; raises ConfigError for a provider or options that cannot be."""
+        chosen = Providers.of(self.provider, self.provider_options, self.fallback)
+        return SessionOptions(self.threads, self.optimization, chosen.name, chosen.options, chosen.fallback)
 
 
 @dataclass(frozen=True)
@@ -89,8 +116,8 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         _check_type(self.type)
-        if self.max_age_ms is not None and not self.max_age_ms > 0:
-            raise ConfigError("max_age_ms must be above 0")
+        if self.max_age_ms is not None:
+            _check_bounds("max_age_ms", self.max_age_ms)
 
 
 @dataclass(frozen=True)
@@ -128,6 +155,7 @@ class StageConfig:
         require_certified: refuse to start with a model or key that the registry does not certify.
         attestation_topic: none: `<topic of the first output, by name>/attestation`.
         queue: inferences that may wait for their signature; then the stage waits.
+        signing_lag_ms: the stage also waits while an output has been without its signature for so long.
         disclosure_key: file of the robot's disclosure secret (32 bytes), which committed inputs and outputs need.
         disclosure_directory: where sealed side files go, with what was committed to; none: nothing can be revealed.
         disclosure_recipients: PEM files of the public keys (P-256) of those who can open the side files.
@@ -149,6 +177,7 @@ class StageConfig:
     require_certified: bool = True
     attestation_topic: str = ""
     queue: int = 256
+    signing_lag_ms: int = 500
     disclosure_key: Path | None = None
     disclosure_directory: Path | None = None
     disclosure_recipients: tuple[Path, ...] = ()
@@ -170,12 +199,8 @@ class StageConfig:
                 raise ConfigError("inputs: none has trigger: true, so no inference would ever start")
             name, port = next(iter(self.inputs.items()))
             object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
-        if not 1 <= self.queue <= 1_000_000:
-            raise ConfigError(f"queue is {self.queue}; it must be from 1 to 1000000")
-        if not 1 <= self.journal_limit_mb <= 1_000_000:
-            raise ConfigError(f"journal_limit_mb is {self.journal_limit_mb}; it must be from 1 to 1000000")
-        if not 0 < self.journal_days <= 36_500:
-            raise ConfigError(f"journal_days is {self.journal_days:g}; it must be above 0 and at most 36500")
+        for name in ("queue", "signing_lag_ms", "journal_limit_mb", "journal_days", "disclosure_limit_mb"):
+            _check_bounds(name, getattr(self, name))
         self._check_disclosure()
 
     def _check_disclosure(self) -> None:
@@ -185,8 +210,6 @@ class StageConfig:
                     raise ConfigError(f"disclosure_key is missing, which {side}.{name}.disclosure: committed needs")
         if (self.disclosure_directory is None) != (not self.disclosure_recipients):
             raise ConfigError("disclosure_directory and disclosure_recipients go together")
-        if not 8 <= self.disclosure_limit_mb <= 10_000_000:
-            raise ConfigError(f"disclosure_limit_mb is {self.disclosure_limit_mb}; it must be from 8 to 10000000")
 
 
 @dataclass(frozen=True)
@@ -343,6 +366,12 @@ def _parameter(value: object, path: str) -> Parameter:
     if isinstance(value, (str, int, float, bool)):
         return value
     raise ConfigError(f"{path}: a ROS parameter cannot be {type(value).__name__}")
+
+
+def _check_bounds(name: str, value: float) -> None:
+    low, high = BOUNDS[name]
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; it must be from {low} to {high}")
 
 
 def _check_type(name: str) -> None:

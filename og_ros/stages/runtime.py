@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from og_ros.errors import ConfigError
+from og_ros.errors import ConfigError, ModelError
 
 # Vector and matrix extensions that change which kernels a runtime picks, and so the last bits of a result.
 _X86_FLAGS: Final = (
@@ -58,4 +58,16 @@ def processing_digest(parts: Iterable[bytes]) -> bytes:
     for part in parts:
         state.update(len(part).to_bytes(8, "big"))
         state.update(part)
+    return state.digest()
+
+
+def file_digest(path: Path) -> bytes:
+    """Return the SHA-256 of a model's or driver's file; raises ModelError when it cannot be read."""
+    state = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                state.update(block)
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
     return state.digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,18 @@ from og_ros.errors import AttestationError, OgError
 from og_ros.gate.verdict import State
 from og_ros.registry import Registry
 
-# What is done to logs, files, or what only another run of the model shows, does not reach a gate.
+# What is done to logs or to files that a recording lies in does not reach a gate: for it that is the honest run.
+OF_LOGS_AND_FILES = {
+    "leaf-left-out", "both-records-logged", "leaf-that-is-no-record", "leaf-with-trailing-bytes",
+    "leaf-in-another-cbor-form", "leaf-with-unsigned-header", "log-of-another-robot", "log-under-another-name",
+    "leaf-rewritten", "leaves-cut-off", "two-checkpoints-of-one-size", "tile-replaced", "checkpoint-file-of-a-fork",
+    "split-view", "rewound-log", "truncated-file", "overwritten-bytes", "metadata-counts-lie",
+}  # fmt: skip
+# With such a registry a gate does not start.
+NO_REGISTRY = {
+    "registry-entry-edited", "revocation-removed", "certificate-added", "index-signed-by-a-stranger", "index-edited",
+    "two-models-of-one-name", "key-certified-twice",
+}  # fmt: skip
 COMMAND = "/wheel_command"
 # A recording made on a busy machine has late messages; what they mean is not what these tests are about.
 PATIENT = {"deadline_ns": 10**9, "max_command_age_ns": 2 * 10**9, "stall_ns": 0, "healthy_ns": 1}
@@ -58,7 +70,7 @@ def _signed_commands(payload: bytes, registry: Registry) -> frozenset[tuple[byte
     if inference.stage != "control" or wrong:
         return frozenset()
     attestation = inference.attestation
-    return frozenset((attestation.digest, output.digest) for output in attestation.statement.outputs)
+    return frozenset((attestation.digest, o.digest) for o in attestation.statement.outputs if o.topic == COMMAND)
 
 
 @pytest.fixture(scope="module")
@@ -72,25 +84,52 @@ def proven(runs: RealRuns) -> int:
     return len(gated.passed)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_nothing_unproven_passes(name: str, runs: RealRuns, tmp_path: Path, proven: int) -> None:
-    attacker = Attacker(runs, tmp_path)
-    policy = dict(attacker.policy)
+def attacked(name: str, runs: RealRuns, directory: Path) -> tuple[Attacker, bool]:
+    """Return an attacker after the attack, and whether a gate could see anything of it."""
+    attacker = Attacker(runs, directory)
+    policy = deepcopy(attacker.policy)
     CASES[name].act(attacker)
-    if attacker.records == list(runs.robot.records) and attacker._registry is None and attacker.policy == policy:
-        return  # an attack on a log or on files: for a gate it is the honest run
-    try:
-        registry = Registry.open(attacker._registry) if attacker._registry else runs.robot.registry
-        gated = stream(attacker, registry)
-    except OgError:
-        return  # a registry or policy that does not hold: such a gate does not start
+    same = attacker.records == list(runs.robot.records) and attacker._registry is None and attacker.policy == policy
+    return attacker, not same
+
+
+def check_passed(gated: Gated, attacker: Attacker, registry: Registry, runs: RealRuns) -> None:
+    """Nothing passed that the controller did not sign for, nor more often than it did."""
     attested = attested_commands(attacker.records, registry)
     passed = Counter(digest(payload) for payload in gated.passed)
     assert not passed - attested, "a command passed more often than the controller signed for it"
-    honest = {digest(bytes(runs.robot.records[i].payload)) for i in Attacker(runs, tmp_path).messages(COMMAND)}
+    honest = {digest(bytes(runs.robot.records[i].payload)) for i in Attacker(runs, Path("/nowhere")).messages(COMMAND)}
     for verdict in gated.verdicts:
         if verdict.forward and verdict.command is not None and verdict.command.digest not in honest:
             assert attested[verdict.command.digest], "what passed is what the controller itself signed"
+            assert verdict.accepted
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_unproven_passes(name: str, runs: RealRuns, tmp_path: Path, proven: int) -> None:
+    attacker, seen = attacked(name, runs, tmp_path)
+    assert seen != (name in OF_LOGS_AND_FILES), "what the lists above say of this attack is not so"
+    if not seen:
+        return
+    try:
+        registry = Registry.open(attacker._registry) if attacker._registry else runs.robot.registry
+    except OgError:
+        assert name in NO_REGISTRY
+        return
+    assert name not in NO_REGISTRY
+    check_passed(stream(attacker, registry), attacker, registry, runs)
+
+
+# One attack for each way to bring a command to the wheels that its controller did not sign.
+FORGED = ["altered-command", "second-publisher", "command-of-nan", "replayed-command", "topic-in-other-case"]
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_gate_that_passes_all_fails_the_check(name: str, runs: RealRuns, tmp_path: Path) -> None:
+    """The check of the suite can fail: with a gate in mode monitor it does."""
+    attacker, _ = attacked(name, runs, tmp_path)
+    with pytest.raises(AssertionError):
+        check_passed(stream(attacker, runs.robot.registry, mode="monitor"), attacker, runs.robot.registry, runs)
 
 
 # Attacks on the chain of commands, which a gate must not only survive but refuse. Messages between stages are nothing

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
-from scenario import Run, honest_run
+from scenario import Run, honest_run, honest_ticks
 
-from og_ros.attest import Attestation
+from og_ros.attest import Attestation, Session, decode_attestation
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.catchup import Answer, CatchUp, Pace, Request
 from og_ros.audit.examine import Examiner
@@ -202,3 +203,69 @@ def test_a_session_goes_on_from_the_log(tmp_path: object) -> None:
     (chain,) = world.chains.values()
     assert [(gap.first, gap.last) for gap in chain.gaps] == [(10, 11)]
     assert world.auditor.findings.violations == 0
+
+
+def test_the_begin_of_a_session_that_did_not_arrive_yet_accuses_nobody(tmp_path: Path) -> None:
+    """A stage restarts and is heard late: its first outputs wait for the journal. One without attestation does not."""
+    run = honest_run(5)
+    run.write_registry(tmp_path / "registry")
+    auditor = Auditor(
+        Registry.open(tmp_path / "registry"),
+        recorded=lambda topic: topic == "/wheel_command",
+        live=True,
+        catch_up=True,
+    )
+    for record in run.records:
+        if record.topic.startswith("/wheel_command"):
+            auditor.feed(record)
+    old = run.sessions["control"]
+    run.sessions["control"] = Session(
+        robot=old.robot,
+        stage=old.stage,
+        node=old.node,
+        model=old.model,
+        runtime=old.runtime,
+        signer=run.signers["control"],
+    )
+    now, unheard, bare = run.records[-1].received_ns + 10**9, [], []
+    for record in honest_ticks(run, 40, now, 1 << 40):
+        if record.topic == "/wheel_command/attestation" and len(unheard) < 3:
+            unheard.append(decode_attestation(record.payload))
+        elif record.topic.startswith("/wheel_command"):
+            auditor.feed(record)
+            if record.received_ns > now + 200_000_000 and not bare:
+                bare = [Record("/wheel_command", "", b"\0\1\0\0" + bytes(24), record.received_ns)]
+                auditor.feed(bare[0])
+    auditor.advance(now + 10**11)
+    assert auditor.findings.counts["output_not_attested"] == 1
+    assert auditor.joiner.tallies["/wheel_command"].missing == 3
+    for attestation in unheard:
+        assert auditor.recover(attestation, now, 0)
+    assert auditor.findings.violations == 1
+    assert auditor.joiner.tallies["/wheel_command"].missing == 0
+
+
+def test_what_found_no_room_in_the_log_is_asked_for_once_the_log_works(tmp_path: Path) -> None:
+    world = World(tmp_path, set(range(10)))
+    (first,) = world.ask(0.0)
+    world.serve(first, 0.1, world.kept(newest=9))
+    for sequence in (4, 6):
+        world.catch_up.defer(world.signed[sequence].statement)
+    world.catch_up.log_works = False
+    assert world.ask(2.0) == []
+    world.catch_up.log_works = True
+    world.ask(2.1)
+    (request,) = world.ask(3.0)
+    assert (request.session, request.first, request.last) == (world.session, 4, 6)
+    assert world.auditor.has_checked(world.signed[4])
+    assert not world.auditor.has_checked(world.signed[12])  # never heard
+    assert not world.auditor.has_checked(dataclasses.replace(world.signed[4], signature=bytes(64)))
+    answer = Answer((world.kept(newest=9),), 1000, world.session, (world.signed[4], world.signed[5]), True)
+    given = {a.statement.sequence: a is world.signed[4] for a in world.catch_up.answered(request, answer, 3.1)}
+    world.catch_up.judged(request, answer, given, 3.1, world.chains)
+    found = world.catch_up.findings()
+    assert [(f.kind, f.sequence) for f in found] == [("attestation_recovered", 4), ("attestation_withheld", 6)]
+    assert "found no room while the log could not be written" in found[0].message
+    assert world.ask(5.0) == []
+    world.catch_up.defer(world.signed[9].statement)
+    assert [f.sequence for f in world.catch_up.finish(world.chains)] == [9]

@@ -18,13 +18,14 @@ from doc_pages import ROOT, Block, anchors, blocks, links, pages
 from doc_runs import Demo
 
 from og_ros.attest.keys import generate, public_pem
-from og_ros.audit.findings import KINDS
+from og_ros.audit.findings import KINDS, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.audit.reports.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser
 from og_ros.gate.envelope_format import read_yaml
-from og_ros.nodes.bringup import AuditorSection, RecorderSection, describe_nodes
+from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection, describe_nodes
+from og_ros.nodes.fleet_file import load_fleet
 from og_ros.registry import Revocation, entry
 from og_ros.settlement import config as settlement
 from og_ros.stages.adapters import registered
@@ -96,6 +97,8 @@ SECTIONS: dict[str, Any] = {
     "## Input": InputConfig,
     "## Output": OutputConfig,
     "## QoS": QosConfig,
+    "## Sources": SourceSection,
+    "## Witnesses": WitnessSection,
     "## Auditor": AuditorSection,
     "## Recorder": RecorderSection,
     **{f"### {name}": kind for name, kind in ADAPTERS.items()},
@@ -158,6 +161,12 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         file = tmp_path / "profile.yaml"
         file.write_text(block.text)
         assert load_profile(file).clauses
+    elif isinstance(data.get("robots"), dict):
+        file = tmp_path / "fleet.yaml"
+        file.write_text(block.text)
+        assert [robot.namespace for robot in load_fleet(file)] == list(data["robots"])
+    elif all(isinstance(section, dict) and "ros__parameters" in section for section in data.values()):
+        assert all(section["ros__parameters"] for section in data.values())
     elif "robots" in data:
         assert read_yaml(block.text.encode(), "it.yaml", 0, load_key=lambda _: public_pem(generate().public_key()))
     elif "version" in data:
@@ -186,6 +195,19 @@ def test_findings_of_the_threat_model_are_tested() -> None:
     for kind in kinds:
         assert kind in KINDS
         assert f'"{kind}"' in tests, f"{kind} is in the threat model's table and in no test that raises it"
+
+
+def test_every_violation_is_in_the_threat_model() -> None:
+    text = (DOCS / "concepts" / "threat-model.md").read_text()
+    missing = [name for name, kind in KINDS.items() if kind.severity is Severity.VIOLATION and f"`{name}`" not in text]
+    assert not missing
+
+
+def test_assumptions_of_the_threat_model_are_numbered() -> None:
+    numbers = [row[0] for row in rows(DOCS / "concepts" / "threat-model.md", "## Assumptions")]
+    assert numbers == [f"A{n}" for n in range(1, len(numbers) + 1)]
+    text = (DOCS / "concepts" / "threat-model.md").read_text()
+    assert set(re.findall(r"\bA\d+\b", text)) == set(numbers)
 
 
 def test_kinds_in_the_text_exist() -> None:
@@ -252,7 +274,7 @@ def test_cddl_accepts_attestations_and_nothing_else(demo: Demo) -> None:
         header.validate_cbor(protected)
         inner.validate_cbor(payload)
     statement = cbor2.loads(payload)
-    for name, value in (("clock", 3), ("session", bytes(15)), ("inputs", []), ("robot", ""), ("more", 1)):
+    for name, value in (("clock", 3), ("session", bytes(15)), ("outputs", []), ("robot", ""), ("more", 1)):
         with pytest.raises(pycddl.ValidationError):
             inner.validate_cbor(cbor2.dumps({**statement, name: value}))
     with pytest.raises(pycddl.ValidationError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,12 +15,10 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages")
-import bad_link
 from fault_rig import ARRAY, LONG, Findings, Rig, feeding
 from ros_peer import Peer, node, running, until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount small file systems")
-SOURCE = Path(bad_link.__file__).with_name("bad_system.c")
 
 
 @pytest.fixture
@@ -53,36 +52,26 @@ def fill(disk: Path) -> Path:
             return filler
 
 
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that tells processes started from now on how slow their disk and how wrong their clock is."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    library = tmp_path / "bad_system.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"], check=True)
-    file = tmp_path / "faults"
-    file.write_text("0 0")
-    monkeypatch.setenv("OG_FAULTS", str(file))
-    monkeypatch.setenv("LD_PRELOAD", str(library))
-    return file
-
-
 @ROOT_ONLY
 def test_full_disk_under_log_and_journal(peer: Peer, tmp_path: Path) -> None:
+    """What waits for the log in memory is bounded: the rest comes from the journal, which waits in memory too."""
     with small_disk(tmp_path / "disk") as disk:
         rig = Rig(tmp_path, journal=disk / "journal", ledger=disk / "ledger")
         findings = Findings(peer)
-        with rig.auditor() as auditor, rig.stage() as stage, feeding(peer, 60) as feed:
+        with rig.auditor(log_backlog_mb=0.01) as auditor, rig.stage() as stage, feeding(peer, 60) as feed:
             until(lambda: len(rig.in_log()) > 20, "the log")
             filler = fill(disk)
             stage.wait_for("attestations wait in memory")
             auditor.wait_for("attestations wait for the log")
+            auditor.wait_for("there is no room for more")
             before = feed.sent
             until(lambda: feed.sent > before + 60, "work on a full disk")
             accepted = rig.in_log()
             filler.unlink()
+            auditor.wait_for("the log is written again")
             until(lambda: len(rig.in_log()) > len(accepted) + 60, "the log goes on")
+            told = "found no room while the log could not be written; recovered from its journal"
+            until(lambda: any(told in finding.message for finding in findings.found), "what had found no room")
             feed.stopped = True
             time.sleep(1.5)
             assert stage.stop() == 0
@@ -193,3 +182,19 @@ def test_no_memory_for_the_log(peer: Peer, tmp_path: Path) -> None:
             until(lambda: rig.in_log() >= signed, "everything in the log")
             assert auditor.stop() == 0
     assert rig.logged()[: len(accepted)] == accepted
+
+
+def test_a_disk_that_holds_writes_up_slows_the_stage_down(peer: Peer, tmp_path: Path, faults: Path) -> None:
+    """Each write to the journal takes 50 ms, five times a period: outputs do not run ahead of their attestations."""
+    rig = Rig(tmp_path)
+    heard = peer.hear("/y", ARRAY, 1000)
+    faults.write_text("0 0 50")
+    with rig.stage() as stage, feeding(peer, 100) as feed:
+        until(lambda: len(heard) > 40, "outputs")
+        stage.wait_for("signatures lag behind outputs")
+        until(lambda: feed.sent > len(heard) + 50, "a stage that waits")
+        stage.signal(signal.SIGKILL)
+        stage.join()
+        unsigned = len(heard) - len(rig.signed())
+    # Those of half a second at 100 Hz, and the one that was made when the oldest was that old.
+    assert 2 <= unsigned <= 51, unsigned

@@ -32,6 +32,7 @@ from og_ros.errors import OgError
 from og_ros.log import Ledger
 from og_ros.log.schema import DATABASE
 from og_ros.log.tiles import verify_tiles
+from og_ros.nodes.relative_topics import relative
 from og_ros.registry import Registry, RegistryWriter, dsse, entry
 from og_ros.stages.pipeline import load_pipeline
 
@@ -184,8 +185,8 @@ def fuzz_disclosures(data: bytes) -> None:
 
 
 def fuzz_pipeline(data: bytes) -> None:
-    """A pipeline file; no model is loaded."""
-    load_pipeline(_file("pipeline.yaml", data))
+    """A pipeline file, and the same in a namespace; no model is loaded."""
+    relative(load_pipeline(_file("pipeline.yaml", data)))
 
 
 def fuzz_profile(data: bytes) -> None:

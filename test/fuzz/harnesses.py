@@ -52,6 +52,7 @@ from og_ros.registry import dsse, entry, openssf, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
 from og_ros.settlement import receipt, trie
+from og_ros.stages.adapters import create
 
 SIGNER: Final = signer_of(Algorithm.ES256)
 MESSAGES: Final = Path(__file__).resolve().parents[2] / "msg"
@@ -351,6 +352,26 @@ def fuzz_settlement_proof(data: bytes) -> None:
     # The proof's first node is what the root says: what lies behind that is the robot's.
     found = trie.verify(trie.header_hash(parts[1]), index, parts[1:])
     trie.receipt_logs(found)
+
+
+ADAPTERS: Final = (
+    create("compressed_image", {}),
+    create("compressed_image", {"dtype": "float32", "channels": "gray", "resize": (8, 8), "max_pixels": 4096}),
+    create("occupancy_grid", {}),
+    create("path", {}),
+    create("joint_state", {"joints": ("a", "b")}),
+    create("joint_trajectory", {"joints": ("a", "b"), "points": 3}),
+    create("float64_multi_array", {}),
+    create("image", {}),
+    create("laser_scan", {"beams": 4}),
+    create("odometry", {}),
+)
+
+
+def fuzz_adapter(data: bytes) -> None:
+    """The first byte chooses an adapter; a message gives an array and a stamp, or is refused."""
+    sample = ADAPTERS[data[0] % len(ADAPTERS)].decode(data[1:]) if data else None
+    assert sample is None or (sample.array.size > 0 or sample.array.ndim == 1)
 
 
 HARNESSES: Final[dict[str, Callable[[bytes], None]]] = {

@@ -18,9 +18,13 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "test" / "support")]
 
 import cbor2  # noqa: E402
+import cv2  # noqa: E402
 import file_harnesses  # noqa: E402
 import harnesses  # noqa: E402
+import numpy as np  # noqa: E402
+import pipeline_messages as other  # noqa: E402
 import raw_bags  # noqa: E402
+import wire_messages as wire  # noqa: E402
 from attest_examples import attestation_of  # noqa: E402
 from backports import zstd  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
@@ -181,7 +185,27 @@ def seeds() -> dict[str, list[bytes]]:
         report={"verdict": "holds"},
     )
     made["pack_lists"].append(description.encode({**said, "software": {"og_ros": "0.1.0"}}))
+    made["adapter"] = [bytes([number]) + wire.serialize(message) for number, message in enumerate(_messages())]
     return {name: [data for data in inputs if data] for name, inputs in made.items()}
+
+
+def _messages() -> list[object]:
+    """One message for each of harnesses.ADAPTERS, in their order."""
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    png = cv2.imencode(".png", pixels)[1].tobytes()
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    return [
+        other.compressed(png, "bgr8; png compressed bgr8"),
+        other.compressed(jpeg, "bgr8; jpeg compressed bgr8"),
+        other.grid(np.zeros((2, 3))),
+        other.path([(0, 1), (2, 3)]),
+        other.joint_state(["b", "a"], [1.0, 2.0]),
+        other.trajectory(["b", "a"], [[1.0, 2.0]]),
+        other.floats64(np.arange(3)),
+        wire.image(pixels, "rgb8"),
+        wire.scan([1.0, 2.0]),
+        wire.odometry((0, 0, 0, 0, 0, 0, 1), (0, 0, 0), (0, 0, 0)),
+    ]
 
 
 def main() -> None:

@@ -148,7 +148,7 @@ class Graph:
         answer = self.call(GetParameters, f"{name}/get_parameters", GetParameters.Request(names=names))
         return [parameter_value_to_python(value) for value in answer.values]
 
-    def wait(self, condition: Callable[[], Any], launched: Launched, seconds: float = 25.0) -> None:
+    def wait(self, condition: Callable[[], Any], launched: Launched, seconds: float = 60.0) -> None:
         """Spin until a condition holds; fails when the launch ends before, or takes too long."""
         end = time.monotonic() + seconds
         while not condition():

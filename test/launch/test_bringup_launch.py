@@ -63,6 +63,34 @@ def test_a_dead_stage_is_started_again(run_launch: Callable[..., Any], graph: An
     assert launched.ends(5) == 0, launched.output
 
 
+def test_a_parameter_file_is_laid_over_the_pipeline(
+    run_launch: Callable[..., Any], graph: Any, demo: Path, tmp_path: Path
+) -> None:
+    """For every robot, for one, and with bounds that the node still keeps."""
+    pipeline = changed(demo, "control.yaml", only_control)
+    laid = tmp_path / "laid.yaml"
+    laid.write_text(
+        "/**/auditor: {ros__parameters: {horizon: 4.0, robot: other}}\n"
+        "/robot_7/control: {ros__parameters: {queue: 77}}\n"
+        "/robot_8/control: {ros__parameters: {queue: 88}}\n"
+    )
+    options = ("namespace:=robot_7", "relative_topics:=true", f"parameters:={laid}")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options)
+    graph.wait(lambda: graph.state("/robot_7/control") == "active", launched)
+    assert graph.parameters("/robot_7/control", "queue", "outputs.wheels.topic") == [77, "wheel_command"]
+    graph.wait(lambda: graph.node.count_publishers("/robot_7/auditor/status"), launched)
+    assert graph.parameters("/robot_7/auditor", "horizon", "robot", "discover") == [4.0, "other", "namespace"]
+    assert graph.node.count_publishers("/robot_7/wheel_command/attestation") == 1
+    launched.interrupt()
+    assert launched.ends(15) == 0, launched.output
+
+    laid.write_text("/**/auditor: {ros__parameters: {horizon: 4000.0}}\n")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options, "required:=true")
+    assert launched.ends(25) == 1
+    assert launched.output.count("parameter horizon is 4000; it must be a number") == 1, launched.output
+    assert "Traceback" not in launched.output
+
+
 def test_launch_does_not_drive_what_it_respawns(run_launch: Callable[..., Any], demo: Path) -> None:
     launched = run_launch("bringup.launch.py", f"pipeline:={demo}", "respawn:=true", "autostart:=launch")
     assert launched.ends(20) == 1
@@ -100,6 +128,20 @@ def test_stages_wait_for_a_manager_and_values_arrive_as_written(
     os.kill(launched.pid("control"), signal.SIGKILL)
     assert launched.ends(10) == 1
     assert any("control-1 ended with exit code -9" in line for line in launched.errors)
+
+
+def test_a_driven_stage_that_dies_early_ends_the_launch(
+    run_launch: Callable[..., Any], demo: Path, tmp_path: Path
+) -> None:
+    """launch_ros would wait for its services for ever."""
+    (tmp_path / "laid.yaml").write_text("control: [\n")
+    pipeline = changed(demo, "control.yaml", only_control)
+    options = ("autostart:=launch", "auditor:=false", f"parameters:={tmp_path}/laid.yaml")
+    launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options)
+    assert launched.ends(25) == 1, launched.output
+    assert launched.output.count("Couldn't parse params file") == 1
+    assert sum("control-1 ended before it was active" in line for line in launched.errors) == 1, launched.output
+    assert "Traceback" not in launched.output
 
 
 @pytest.mark.parametrize("autostart", ["launch", "true"])

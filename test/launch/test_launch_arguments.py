@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,14 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 
 @pytest.mark.parametrize(
     ("file", "required"),
-    [("bringup.launch.py", {"pipeline"}), ("demo.launch.py", set()), ("gate.launch.py", {"pipeline"})],
+    [
+        ("audit_replay.launch.py", {"bag", "pipeline"}),
+        ("bringup.launch.py", {"pipeline"}),
+        ("demo.launch.py", set()),
+        ("fleet.launch.py", {"fleet"}),
+        ("gate.launch.py", {"pipeline"}),
+        ("gazebo.launch.py", set()),
+    ],
     ids=lambda value: str(value),
 )
 def test_every_argument_is_declared_and_described(environment: dict[str, str], file: str, required: set[str]) -> None:
@@ -33,7 +42,22 @@ def test_every_argument_is_declared_and_described(environment: dict[str, str], f
 
 def test_all_launch_files_are_tested_here() -> None:
     files = sorted(path.name for path in LAUNCH.glob("*.launch.*"))
-    assert files == ["bringup.launch.py", "demo.launch.py", "gate.launch.py"]
+    names = ("audit_replay", "bringup", "demo", "fleet", "gate", "gazebo")
+    assert files == [f"{name}.launch.py" for name in names]
+
+
+def test_the_pages_use_arguments_that_there_are(environment: dict[str, str]) -> None:
+    """Commands of ROS launch cannot run in these pages' own test, since `ros2 launch` is not here."""
+    used: dict[str, set[str]] = {}
+    for page in (LAUNCH.parent / "README.md", *(LAUNCH.parent / "docs").rglob("*.md"), *LAUNCH.glob("*.py")):
+        text = page.read_text().replace("\\\n", " ")
+        for file, rest in re.findall(r"ros2 launch og_ros (\S+\.launch\.py)([^`\n#]*)", text):
+            used.setdefault(file, set()).update(re.findall(r"(\w+):=", rest))
+    assert {"bringup.launch.py", "fleet.launch.py", "audit_replay.launch.py", "gazebo.launch.py"} <= used.keys()
+    for file, names in used.items():
+        command = [sys.executable, RUNNER, LAUNCH / file, "--show-args"]
+        shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+        assert names <= json.loads(shown).keys(), file
 
 
 @pytest.mark.parametrize(
@@ -56,6 +80,25 @@ def test_a_wrong_pipeline_file_is_one_clear_line(
     assert "Traceback" not in launched.output
     (line,) = launched.errors
     assert words.format(path=path) in line
+
+
+def test_a_missing_parameter_file_is_one_clear_line(run_launch: Callable[..., object], tmp_path: Path) -> None:
+    source = (LAUNCH.parent / "config" / "demo.yaml").read_text()
+    (tmp_path / "pipeline.yaml").write_text(source)
+    launched = run_launch("bringup.launch.py", f"pipeline:={tmp_path}/pipeline.yaml", "parameters:=none.yaml")
+    assert launched.ends(20) == 1
+    (line,) = launched.errors
+    assert "parameters: there is no file none.yaml" in line
+
+
+def test_without_gazebo_its_launch_file_says_what_to_install(run_launch: Callable[..., object], tmp_path: Path) -> None:
+    if importlib.util.find_spec("ros_gz_sim") is not None:
+        pytest.skip("Gazebo is installed here")
+    launched = run_launch("gazebo.launch.py", f"directory:={tmp_path}/out")
+    assert launched.ends(20) == 1
+    (line,) = launched.errors
+    assert "ros_gz_sim is not installed: apt install ros-jazzy-ros-gz" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_pipeline_is_asked_for(run_launch: Callable[..., object]) -> None:

@@ -138,3 +138,61 @@ def test_demo_pipeline_has_three_stages_and_both_listeners() -> None:
     names = [node.name for node in describe_nodes(pipeline, auditor=True, record=True)]
     assert names == ["auditor", "recorder", "perception", "planning", "control"]
     assert sensor_topics(pipeline) == ["/camera/image", "/scan", "/odom"]
+
+
+SEEN = """\
+sources:
+  camera: {topics: ["/camera:sensor_msgs/msg/Image"], key: keys/camera.pem, reliability: reliable}
+witnesses:
+  drive:
+    inputs: ["/wheels:std_msgs/msg/Float32MultiArray"]
+    outputs: ["/motors:std_msgs/msg/Float32MultiArray"]
+    key: keys/drive.pem
+    rule: latest_before
+    max_age_ms: 50
+gate: {output: /gated, key: keys/gate.pem}
+recorder: {output: bag}
+"""
+
+
+def test_sources_and_witnesses_start_before_the_stages_and_are_heard_by_all(tmp_path: Path) -> None:
+    nodes = describe(tmp_path, STAGES + SEEN, record=True)
+    assert list(nodes) == ["auditor", "recorder", "gate", "camera", "drive", "see", "act"]
+    assert (nodes["camera"].executable, nodes["drive"].executable) == ("source", "witness")
+    assert nodes["camera"].parameters == {
+        "source": "camera", "robot": "r1", "registry": str(tmp_path / "registry"), "registry_root": "sha256:ab",
+        "topics": ["/camera:sensor_msgs/msg/Image"], "key": str(tmp_path / "keys/camera.pem"),
+        "reliability": "reliable", "use_sim_time": False,
+    }  # fmt: skip
+    assert nodes["drive"].parameters["stage"] == "drive"
+    assert nodes["drive"].parameters["max_age_ms"] == 50.0
+    attestations = ["/camera/attestation", "/line/attestation", "/wheels/attestation", "/motors/attestation"]
+    assert nodes["auditor"].parameters["attestations"] == [*attestations, "gate/verdict/attestation"]
+    assert nodes["auditor"].parameters["topics"] == ["/camera", "/odom"]
+    gate = nodes["gate"].parameters
+    assert (gate["input"], gate["stages"]) == ("/motors", ["see", "act", "drive"])
+    assert gate["attestations"] == attestations
+    assert gate["sensors"] == ["/camera:sensor_msgs/msg/Image", "/odom:nav_msgs/msg/Odometry"]
+    recorded = nodes["recorder"].parameters["topics"]
+    assert {f"{topic}:og_ros/msg/Attestation" for topic in attestations} < set(recorded)
+    assert "/motors:std_msgs/msg/Float32MultiArray" in recorded
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sources: {see: {topics: ['/camera:sensor_msgs/msg/Image'], key: k}}", "stages.see has the name of another"),
+        (
+            "sources: {camera: {topics: [/camera], key: k}}",
+            "sources.camera.topics must list topics, each as TOPIC:TYPE",
+        ),
+        ("sources: {camera: {topics: ['/camera:a/msg/B']}}", "sources.camera.key is missing"),
+        ("sources: {camera: 3}", "sources.camera must be a mapping"),
+        ("witnesses: {gate: {inputs: ['/a:a/msg/B'], outputs: ['/b:a/msg/B'], key: k}}", "witnesses.gate has the name"),
+        ("witnesses: {w: {inputs: [], outputs: ['/b:a/msg/B'], key: k}}", "witnesses.w.inputs must list topics"),
+        ("observers: {}", "sections beside stages are sources, witnesses, auditor, recorder, gate"),
+    ],
+)
+def test_a_section_of_a_source_or_witness_that_cannot_be(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=says):
+        describe(tmp_path, f"{STAGES}{text}\n")

@@ -14,9 +14,12 @@ pytest.importorskip("og_ros.msg", reason="og_ros was built without ROS messages"
 import rclpy
 from rclpy.parameter import Parameter
 
+from og_ros.attest.keys import generate, save_private
 from og_ros.nodes.auditor import AuditorNode
-from og_ros.nodes.bringup import AuditorSection, RecorderSection
+from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection
 from og_ros.nodes.recorder import Recorder
+from og_ros.nodes.source import Source
+from og_ros.nodes.witness import Witness
 
 OF_RCLPY = {"use_sim_time", "start_type_description_service"}
 
@@ -44,3 +47,26 @@ def test_section_is_the_nodes_parameters(
     node.close()
     node.destroy_node()
     assert {field.name for field in fields(section)} == declared
+
+
+TWIST = "geometry_msgs/msg/TwistStamped"
+
+
+@pytest.mark.parametrize(
+    ("make", "section", "name", "given"),
+    [
+        (Source, SourceSection, "source", {"topics": [f"/odom:{TWIST}"]}),
+        (Witness, WitnessSection, "stage", {"inputs": [f"/goal:{TWIST}"], "outputs": [f"/plan:{TWIST}"]}),
+    ],
+    ids=["source", "witness"],
+)
+def test_section_and_its_name_are_the_nodes_parameters(
+    context: rclpy.Context, tmp_path: Path, make: Any, section: type, name: str, given: dict[str, Any]
+) -> None:
+    save_private(generate(), tmp_path / "key.pem")
+    given = given | {"key": str(tmp_path / "key.pem")}
+    node = make(context=context, parameter_overrides=[Parameter(key, value=value) for key, value in given.items()])
+    declared = {name for name in node.list_parameters([], 0).names if not name.startswith("qos_overrides")} - OF_RCLPY
+    node.close()
+    node.destroy_node()
+    assert {field.name for field in fields(section)} | {name} == declared

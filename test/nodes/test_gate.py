@@ -85,12 +85,13 @@ def check_attestations(robot: Robot, ears: Ears, rogue: bytes) -> None:
     """Every decision is signed: a pass with what was passed on, a refusal with its verdict."""
     public = SoftwareSigner(robot.gate_key).public_key
     signed: list[Attestation] = ears.attestations()
-    previous = bytes(32)
+    previous, began = bytes(32), 0
     for number, attestation in enumerate(signed):
         verify(attestation, public)
         assert (attestation.statement.sequence, attestation.statement.previous) == (number, previous)
         assert attestation.statement.clock is Clock.SYSTEM
-        previous = attestation.digest
+        assert attestation.statement.start_monotonic_ns >= began, "an audit would find clock_went_back"
+        previous, began = attestation.digest, attestation.statement.start_monotonic_ns
     outputs = {o.digest: a.statement for a in signed for o in a.statement.outputs if o.topic == OUTPUT}
     assert {digest(p) for p in ears.output} <= outputs.keys(), "something was published and not signed for"
     verdicts = {o.digest for a in signed for o in a.statement.outputs if o.topic == "/gate/verdict"}
@@ -141,6 +142,36 @@ def test_monitor_passes_everything_and_tells(peer: Peer, robot: Robot) -> None:
         verdict = next(v for v in ears.verdicts if bytes(v.command) == digest(rogue))
         assert (verdict.mode, verdict.accepted, verdict.forwarded, verdict.latched) == (2, False, True, False)
         assert set(verdict.reasons) & {"attestation_missing", "command_superseded", "output_altered"}
+
+
+def test_hand_over_leaves_the_output_to_another(peer: Peer, robot: Robot) -> None:
+    """Latched, the gate says nothing on its output: the neutral message goes where a multiplexer takes it from."""
+    ears = Ears(peer)
+    other = peer.hear("/wheels/stop", ARRAY, 1000)
+    parameters = robot.parameters(safe_behaviour="hand_over", hand_over="/wheels/stop", stall=0.0)
+    with running(*node(GATE, "gate", **parameters)) as gate:
+        listening(robot)
+        robot.start()
+        until(lambda: len(ears.output) >= 5, "commands")
+        assert other == []
+        robot.publishers["/wheel_command"].publish(b"\0\1\0\0" + b"\7" * 24)
+        until(lambda: len(other) >= 5, "the neutral message on the other topic")
+        passed = len(ears.output)
+        count = len(other)
+        until(lambda: len(other) >= count + 5, "it again and again")
+        assert len(ears.output) == passed, "something was published on the output of a latched gate"
+        assert {wire.deserialize(payload, ARRAY).data.any() for payload in other} == {False}
+        verdict = next(v for v in ears.verdicts if v.latched)
+        assert verdict.safe_behaviour == "hand_over"
+        until(lambda: ears.reset()[0], "a granted reset")
+        until(lambda: len(ears.output) >= passed + 5, "commands after the reset")
+        count = len(other)
+        until(lambda: len(ears.output) >= passed + 15, "more commands")
+        assert len(other) == count, "the other topic is left alone again"
+        assert gate.stop() == 0
+    signed = {o.digest for a in ears.attestations() for o in a.statement.outputs if o.topic == "/wheels/stop"}
+    assert {digest(payload) for payload in other} <= signed
+    assert set(ears.output) <= {padded(c) for c in robot.commands}, "on the output went commands alone"
 
 
 def test_restart_forgets_and_begins_closed(peer: Peer, robot: Robot) -> None:

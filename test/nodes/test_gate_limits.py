@@ -39,11 +39,27 @@ stop: {authorities: {floor: {key_file: floor}}, release: {a: {key_file: a}, b: {
 """
 
 
+POSE = "geometry_msgs/msg/PoseStamped"
+SLOW = "{field: data, min: 0, max: 0.05, when: corner}"
+
+
+def pose(x: float, y: float) -> bytes:
+    from geometry_msgs.msg import PoseStamped
+    from rclpy.serialization import serialize_message
+
+    message = PoseStamped()
+    message.header.frame_id = "map"
+    message.pose.position.x, message.pose.position.y = x, y
+    return bytes(serialize_message(message))
+
+
 class Limited(Robot):
     """A robot whose commands are numbers, with an envelope of its owner."""
 
     speed = 0.1
     distance = 5.0
+    pose: tuple[float, float] | None = None
+    poses: Any = None
 
     def __init__(self, peer: Peer, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(scenario.TYPES, "/wheel_command", FLOAT)
@@ -68,6 +84,8 @@ class Limited(Robot):
     def tell_distance(self, record: Record) -> list[Record]:
         if record.topic == "/odom":
             self.near.publish(number(self.distance))
+            if self.pose is not None:
+                self.poses.publish(pose(*self.pose))
         return [record]
 
     def gate(self, **changes: object) -> list[str]:
@@ -178,6 +196,65 @@ def test_a_stop_stops_in_monitor_too(robot: Limited) -> None:
         robot.release()
         until(lambda: robot.ears.reset()[0], "a granted reset")
         robot.passes()
+
+
+RATE = "bounds: [{field: data, min: -1, max: 1, max_rate: 0.5, jitter: 0.05, longest_gap: 0.2}]"
+
+
+def test_a_command_that_jumps_latches_and_one_that_creeps_passes(robot: Limited) -> None:
+    """At 20 Hz, 0.5 a second, and 50 ms of jitter: 0.05 from one command to the next."""
+    robot.write(re.sub(r"bounds: .*", RATE, ENVELOPE))
+    with running(*robot.gate()):
+        listening(robot)
+        robot.start()
+        robot.passes()
+        robot.speed = 0.9
+        until(lambda: any("envelope_exceeded" in v.reasons and v.latched for v in robot.ears.verdicts), "the latch")
+        robot.stands()
+        assert max(robot.passed()) < 0.2
+        robot.speed = 0.02
+        until(lambda: robot.ears.reset()[0], "a granted reset")
+        robot.passes()
+        while robot.speed < 0.3:
+            robot.speed += 0.01
+            robot.passes()
+        assert 0.28 < max(robot.passed()) < 0.4
+        assert not robot.ears.verdicts[-1].latched
+
+
+ZONES = """
+pose: {topic: /pose, type: geometry_msgs/msg/PoseStamped, frame: map, stale_after: 1.0}
+zones:
+  hall: {kind: allowed, polygon: [[0, 0], [10, 0], [10, 10], [0, 10]]}
+  pit: {kind: forbidden, polygon: [[8, 8], [9, 8], [9, 9], [8, 9]]}
+  corner: {kind: slow, polygon: [[0, 0], [2, 0], [2, 2], [0, 2]]}
+"""
+
+
+def test_zones_hold_where_the_robot_is(robot: Limited, peer: Peer) -> None:
+    """Nothing passes in a forbidden zone, only slow commands in a slow one, and none without a fresh pose."""
+    robot.write(ENVELOPE.replace("max: 0.05, when: near}", "max: 0.05, when: near}, " + SLOW) + ZONES)
+    robot.poses, robot.pose = peer.publisher("/pose", POSE), (5.0, 5.0)
+    with running(*robot.gate()):
+        listening(robot)
+        robot.start()
+        robot.passes()
+        robot.pose = (8.5, 8.5)
+        until(lambda: any("zone_violated" in v.reasons and v.latched for v in robot.ears.verdicts), "the latch")
+        robot.stands()
+        robot.pose = (1.0, 1.0)
+        until(lambda: "envelope_exceeded" in robot.ears.verdicts[-1].reasons, "too fast for the corner")
+        robot.speed = 0.01
+        until(lambda: robot.ears.reset()[0], "a granted reset")
+        robot.passes()
+        robot.pose = None  # nothing is known any more
+        until(lambda: robot.ears.verdicts[-1].latched, "the second latch")
+        robot.stands()
+        robot.pose = (5.0, 5.0)
+        until(lambda: robot.ears.reset()[0], "a granted reset")
+        robot.speed = 0.2
+        robot.passes()
+        assert "envelope_exceeded" not in robot.ears.verdicts[-1].reasons
 
 
 @pytest.mark.parametrize(

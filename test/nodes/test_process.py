@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from domains import claim_domain
@@ -69,3 +70,16 @@ def test_a_later_signal_forces_the_end() -> None:
     assert "closing" in printed
     assert "closed" not in printed
     assert time.monotonic() - began < 3.0
+
+
+@pytest.mark.parametrize("argument", ["--params-file", "-r"])
+def test_wrong_ros_arguments_are_one_line(tmp_path: Path, argument: str) -> None:
+    (tmp_path / "broken").write_text("auditor: [\n")
+    command = [sys.executable, "-m", "og_ros.nodes.auditor", "--ros-args", argument, str(tmp_path / "broken")]
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    lines = [line for line in ended.stdout.splitlines() if not line.startswith("[ERROR]")]  # rcl's own
+    assert len(lines) == 1, ended.stdout
+    assert lines[0].startswith("og_ros: wrong ROS arguments: failed to initialize rcl: Couldn't parse")

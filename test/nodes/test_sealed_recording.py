@@ -356,7 +356,7 @@ def test_recorders_side_by_side_and_a_kill(peer: Peer, tmp_path: Path, key: Path
         ({"seal": "['nothing.pub']"}, "cannot read the key nothing.pub"),
         ({"committed": "['/x']"}, "recorded in clear without seal"),
         ({"seal": "['{key}.pub']", "committed": "['/x']"}, "disclosure_key is missing"),
-        ({"seal": "['{key}.pub']", "seal_period": 0.0}, "above 0 s"),
+        ({"seal": "['{key}.pub']", "seal_period": 0.0}, "seal_period is 0; it must be"),
     ],
 )
 def test_a_bad_start_is_one_clear_line_and_makes_no_recording(

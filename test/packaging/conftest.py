@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # All that a build may read.
 SOURCES = (
     *("CMakeLists.txt", "LICENSE", "README.md", "package.xml", "pyproject.toml", "setup.py"),
-    *("cmake", "config", "launch", "msg", "og_ros", "resource", "srv", "tools"),
+    *("cmake", "config", "include", "launch", "msg", "og_ros", "resource", "srv", "tools"),
 )
 FOREIGN = ("AMENT_", "CMAKE_", "COLCON", "LD_LIBRARY_PATH", "OG_ROS_", "PYTHON", "ROS_", "VIRTUAL_ENV", "_ROS_WHEELS")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import chain
+from xml.etree import ElementTree
 
 import pytest
 
@@ -39,6 +41,57 @@ def test_versions_agree() -> None:
     changelog = (ROOT / "CHANGELOG.rst").read_text()
     assert f"<version>{og_ros.__version__}</version>" in manifest
     assert re.search(rf"^{re.escape(og_ros.__version__)} \(\d{{4}}-\d\d-\d\d\)$", changelog, re.MULTILINE)
+
+
+# rosdep keys that package.xml may name, beside packages of ROS itself: by hand, after rosdistro's rosdep/*.yaml.
+ROSDEP_KEYS = {
+    "libssl-dev", "python3-cryptography", "python3-numpy", "python3-onnxruntime-pip", "python3-opencv",
+    "python3-pytest", "python3-rich", "python3-sphinx", "python3-yaml",
+}  # fmt: skip
+ROS_PACKAGES = {
+    "ament_cmake", "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "launch",
+    "launch_ros", "launch_testing", "launch_testing_ros", "lifecycle_msgs", "nav_msgs", "rclpy",
+    "rosgraph_msgs",
+    "rosidl_default_generators", "rosidl_default_runtime", "sensor_msgs", "service_msgs", "std_msgs", "std_srvs",
+    "trajectory_msgs", "visualization_msgs",
+}  # fmt: skip
+# REP-149, format 3: what a package may hold, in any order, and how often.
+TAGS = {
+    "name": (1, 1), "version": (1, 1), "description": (1, 1), "maintainer": (1, 99), "license": (1, 99), "url": (0, 99),
+    "author": (0, 99), "build_depend": (0, 99), "build_export_depend": (0, 99), "buildtool_depend": (0, 99),
+    "buildtool_export_depend": (0, 99), "exec_depend": (0, 99), "depend": (0, 99), "doc_depend": (0, 99),
+    "test_depend": (0, 99), "conflict": (0, 99), "replace": (0, 99), "group_depend": (0, 99),
+    "member_of_group": (0, 99), "export": (0, 1),
+}  # fmt: skip
+
+
+def test_package_xml_has_the_tags_of_format_3() -> None:
+    root = ElementTree.parse(ROOT / "package.xml").getroot()
+    assert (root.tag, root.get("format")) == ("package", "3")
+    found = Counter(child.tag for child in root)
+    assert set(found) <= set(TAGS)
+    assert all(least <= found[tag] <= most for tag, (least, most) in TAGS.items())
+    assert re.fullmatch(r"\d+\.\d+\.\d+", root.findtext("version", ""))
+    assert all(child.get("email") for child in root.findall("maintainer"))
+
+
+def test_every_dependency_has_a_key() -> None:
+    root = ElementTree.parse(ROOT / "package.xml").getroot()
+    named = {child.text for child in root if child.tag.endswith("depend") and child.tag != "group_depend"}
+    assert named <= ROSDEP_KEYS | ROS_PACKAGES
+
+
+def test_names_are_as_rep_144_wants_them() -> None:
+    """Lower case, digits and single underscores, from a letter on; interfaces in camel case, their fields not."""
+    name = re.compile(r"[a-z](?:_?[a-z0-9]+)+")
+    assert name.fullmatch(PROJECT["name"])
+    for path in [*ROOT.glob("msg/*.msg"), *ROOT.glob("srv/*.srv")]:
+        assert re.fullmatch(r"[A-Z][A-Za-z0-9]*", path.stem), path
+        for line in path.read_text().splitlines():
+            field = re.match(r"([\w/]+(?:<=\d+)?(?:\[[^\]]*\])?)\s+(\w+)\s*(=)?", line)
+            if field:
+                pattern = r"[A-Z][A-Z0-9_]*" if field[3] else name.pattern
+                assert re.fullmatch(pattern, field[2]), f"{path.name}: {line}"
 
 
 def test_package_xml_is_valid_for_ros() -> None:

@@ -10,6 +10,7 @@ import pytest
 from domains import claim_domain
 
 from .conftest import Environment, run
+from .test_cpp import build_and_verify
 
 CONSUMER = Path(__file__).parent / "cpp_consumer"
 ROUNDTRIP = """
@@ -97,6 +98,12 @@ def test_a_cpp_package_finds_og_ros(installed: Environment, tmp_path: Path) -> N
     run(["cmake", "--build", str(tmp_path)], **ros)
     printed = run([str(tmp_path / "consumer")], LD_LIBRARY_PATH=f"{prefix}/lib")
     assert printed.split() == ["og_ros/msg/Attestation", "perception", "rosidl_typesupport_cpp"]
+
+
+@pytest.mark.slow
+def test_a_cpp_package_finds_the_verifier(installed: Environment, tmp_path: Path) -> None:
+    prefix, tools = str(installed.prefix), f"{installed.prefix / 'bin'}:{os.environ['PATH']}"
+    build_and_verify(installed.prefix, tmp_path, AMENT_PREFIX_PATH=prefix, PATH=tools)
 
 
 @pytest.mark.slow

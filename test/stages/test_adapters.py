@@ -9,6 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pipeline_messages as pipelines
 import pytest
 import wire_messages as wire
 from hypothesis import given, settings
@@ -32,7 +33,15 @@ EXAMPLES: dict[str, tuple[Any, dict[str, object]]] = {
     "twist_stamped": (wire.twist_stamped((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)), {}),
     "odometry": (wire.odometry((1, 2, 3, 0, 0, 0, 1), (0.5, 0, 0), (0, 0, 0.25)), {}),
     "float32_multi_array": (wire.floats(np.arange(6), (2, 3)), {}),
+    "float64_multi_array": (pipelines.floats64(np.arange(6), (2, 3)), {}),
+    "compressed_image": (pipelines.compressed(cv2.imencode(".png", COLOUR)[1].tobytes(), "bgr8; png compressed"), {}),
+    "occupancy_grid": (pipelines.grid(np.array([[0, 100, -1], [50, 1, 2]])), {}),
+    "path": (pipelines.path([(0, 1), (2, 3), (4, 5)]), {"points": 2}),
+    "joint_state": (pipelines.joint_state(["b", "a"], [1.0, 2.0]), {"joints": ("a", "b")}),
+    "joint_trajectory": (pipelines.trajectory(["b", "a"], [[1.0, 2.0], [3.0, 4.0]]), {"joints": ("a", "b")}),
 }
+# Adapters that only write messages; see test_pipeline_adapters.py.
+WRITERS = ["detection2d_array"]
 
 
 def decode(name: str, message: Any, little_endian: bool = True, **options: object) -> np.ndarray:
@@ -40,7 +49,7 @@ def decode(name: str, message: Any, little_endian: bool = True, **options: objec
 
 
 def test_every_adapter_has_an_example() -> None:
-    assert names() == sorted(EXAMPLES)
+    assert names() == sorted([*EXAMPLES, *WRITERS])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -72,3 +72,10 @@ def test_open_dimensions_fit_anything() -> None:
 def test_parts_of_a_processing_digest_do_not_run_together() -> None:
     assert processing_digest([b"ab", b"c"]) != processing_digest([b"a", b"bc"])
     assert processing_digest([b"abc"]) != processing_digest([b"abc", b""])
+
+
+def test_a_model_format_that_is_too_new_says_what_to_do() -> None:
+    data = adder([1.0])
+    assert data.startswith(b"\x08\x08")  # ir_version 8
+    with pytest.raises(ModelError, match=r"IR version 99, is newer than onnxruntime .* reads \(\d+\): write it with"):
+        OnnxModel(b"\x08\x63" + data[2:], "m")

@@ -60,6 +60,10 @@ class Attacker:
         runs = (self.runs.robot, self.runs.other)
         return {signer.key_id: signer for run in runs for signer in run.signers.values()}
 
+    def know(self, *signers: SoftwareSigner) -> None:
+        """Be able to sign with keys that the runs do not have."""
+        self._signers.update({signer.key_id: signer for signer in signers})
+
     # ---- finding one's way -------------------------------------------------------------------------------------------
 
     def attestations(self, stage: str) -> list[int]:

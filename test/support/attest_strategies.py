@@ -59,7 +59,7 @@ def statements(draw: st.DrawFn, algorithm: Algorithm | None = None, key_id: byte
     sequence = draw(st.one_of(st.just(0), _UNSIGNED))
     few = st.integers(1, 3)
     count = st.one_of(few, few, few, st.just(MAX_REFERENCES))
-    inputs = draw(st.lists(references(), min_size=1, max_size=3))
+    inputs = draw(st.lists(references(), max_size=3))  # none: a source
     outputs = draw(st.lists(references(output=True), min_size=1, max_size=3))
     return Statement(
         robot=draw(texts("robot")),

@@ -15,10 +15,10 @@ from og_ros.audit.records import Record
 MESSAGES = Path(__file__).resolve().parents[2] / "msg"
 
 
-@lru_cache(maxsize=1)
-def typestore() -> Typestore:
-    """Return ROS 2 Jazzy's message types and og_ros's own."""
-    store = get_typestore(Stores.ROS2_JAZZY)
+@lru_cache
+def typestore(distribution: Stores = Stores.ROS2_JAZZY) -> Typestore:
+    """Return a distribution's message types and og_ros's own."""
+    store = get_typestore(distribution)
     for file in sorted(MESSAGES.glob("*.msg")):
         types = get_types_from_msg(file.read_text(), f"og_ros/msg/{file.stem}")
         store.register({name: value for name, value in types.items() if name not in store.fielddefs})

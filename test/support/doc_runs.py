@@ -40,7 +40,7 @@ STAND_INS = {
 # Programs whose absence a stand-in makes up for. git is there, but tests do not download.
 OPTIONAL = {"model_signing"}
 # Programs that a page cannot do without, and that not every machine has.
-NEEDED = {"openssl"}
+NEEDED = {"g++", "openssl"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -13,8 +14,9 @@ import pytest
 import scenario
 from chromium import Chromium, Tab
 from report_runs import HEIGHT, WIDTH, pixel, real_run, write_page
+from sourced import SOURCES, certify_sources, sign_sensors, source_keys
 
-from og_ros.attest import SoftwareSigner, keys
+from og_ros.attest import Mode, SoftwareSigner, keys
 from og_ros.audit.reports.summary import sign_summary
 from og_ros.registry import RegistryWriter
 
@@ -121,6 +123,7 @@ def test_a_regulation_profile_is_shown_without_a_claim(
 
 def test_from_the_keyboard_to_a_camera_frame(browser: Chromium, honest_page: Path) -> None:
     with opened(browser, honest_page) as tab:
+
         def focus() -> str:
             return str(tab.run("document.activeElement.id || document.activeElement.textContent"))
 
@@ -245,3 +248,31 @@ def test_it_draws_itself_on_a_desktop_and_a_phone(browser: Chromium, honest_page
             (folder / f"report_{name}.png").write_bytes(data)
             assert data.startswith(b"\x89PNG")
             assert len(data) > 20_000
+
+
+def test_sources_and_witnesses_are_verified(browser: Chromium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records without inputs, by keys certified for their topics, and records of who only looked on."""
+    run = real_run(monkeypatch, 8)
+    signers, witness = source_keys(), SoftwareSigner(keys.generate())
+    run.records = sign_sensors(run.records, signers)
+    run.signers |= {SOURCES[topic]: signer for topic, signer in signers.items()} | {"planning": witness}
+    previous = bytes(32)
+    for place, attestation in run.of_stage("planning"):
+        model = dataclasses.replace(attestation.statement.model, digest=bytes(32))
+        run.resign(
+            place, previous=previous, key_id=witness.key_id, algorithm=witness.algorithm, model=model,
+            mode_requested=Mode.OBSERVED, mode_used=Mode.OBSERVED,
+        )  # fmt: skip
+        previous = dict(run.of_stage("planning"))[place].digest
+
+    def certify(writer: RegistryWriter, run: scenario.Run) -> None:
+        scenario.certify_all(writer, dataclasses.replace(run, signers={**run.signers, "planning": planner}))
+        certify_sources(writer, signers)
+        writer.certify_key(witness.public_key, role="observer", robot="demo", stage="planning", not_before_ns=10**9)
+
+    planner = SoftwareSigner(keys.generate())
+    with opened(browser, write_page(run, tmp_path, certify=certify)) as tab:
+        assert tab.run("document.documentElement.dataset.state") == "checked"
+        assert "Verified in this browser: 48 records" in banner(tab), banner(tab)
+        assert "failed" not in banner(tab)
+        assert tab.run("document.querySelector('h1').innerText") == "The recording holds"

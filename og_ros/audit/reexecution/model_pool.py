@@ -37,9 +37,7 @@ class ModelPool:
         for process in self._processes:
             process.close()
 
-    def run(
-        self, requests: Iterable[tuple[T, Statement, Mapping[Key, bytes]]]
-    ) -> Iterator[tuple[T, Reexecution]]:
+    def run(self, requests: Iterable[tuple[T, Statement, Mapping[Key, bytes]]]) -> Iterator[tuple[T, Reexecution]]:
         """Yield each request's name with what running it again showed, in the order of the requests.
 
         Holds the messages of two requests a process. Raises ConfigError when no process can be started.

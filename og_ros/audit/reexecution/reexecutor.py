@@ -261,11 +261,14 @@ def _options(runtime: Runtime, stage: StageConfig) -> SessionOptions:
     """Return the options that were attested, as far as this machine has them, or else those of the pipeline file."""
     import onnxruntime
 
+    available = onnxruntime.get_available_providers()
     provider = runtime.provider.partition(",")[0]
-    if provider not in onnxruntime.get_available_providers():
+    if provider not in available:
         provider = _CPU_PROVIDER
     model = stage.model
     options = options_from(runtime.options, provider) or SessionOptions(model.threads, model.optimization, provider)
+    if not {options.provider, *options.fallback} & set(available):
+        options = replace(options, provider=_CPU_PROVIDER, provider_options={}, fallback=())
     return replace(options, threads=min(options.threads, os.cpu_count() or 1))
 
 

@@ -19,6 +19,7 @@ from og_ros.attest import (
     verify,
 )
 from og_ros.audit.findings import Finding
+from og_ros.audit.gate_decisions import is_gate_decision, passed_on_other
 from og_ros.audit.recording.bag import Bag
 from og_ros.audit.recording.payloads import Key, fetch
 from og_ros.audit.records import Inference, Record
@@ -140,8 +141,15 @@ def reexecute(
     def make() -> ModelProcess:
         return ModelProcess(stages, plan.models, plan.tolerance, definitions, plan.timeout_s)
 
+    def decided(inference: Inference) -> None:
+        """A gate's decision: no model made it, its rule is applied to it."""
+        tally.by_rules += 1
+        problem = passed_on_other(inference.attestation.statement)
+        if problem is not None and _refused(inference.attestation, registry) is None:
+            report(inference.finding("reexecution_differs", f"stage {inference.stage}: {problem}"))
+
     with ModelPool(make, jobs) as models:
-        for batch, read in _batches(bag, chosen, tally, unrecorded, start_ns, stop_ns):
+        for batch, read in _batches(bag, chosen, tally, decided, unrecorded, start_ns, stop_ns):
             for number, (inference, found) in enumerate(models.run(requests(batch)), 1):
                 statement = inference.attestation.statement
                 tally.add(statement, inference.attestation.digest, found)
@@ -206,22 +214,29 @@ def _refused(attestation: Attestation, registry: Registry | None) -> Reexecution
 def _identities(bag: Bag, unrecorded: Iterable[Attestation]) -> Iterator[Identity]:
     for record in bag.records(_attestation_topics(bag)):
         attestation = _decode(record)
-        if attestation is not None:
+        if attestation is not None and _ran_a_model(attestation.statement):
             yield identity(attestation.statement)
-    yield from (identity(attestation.statement) for attestation in unrecorded)
+    yield from (identity(a.statement) for a in unrecorded if _ran_a_model(a.statement))
+
+
+def _ran_a_model(statement: Statement) -> bool:
+    """A source ran nothing, and a gate has rules of its own."""
+    return not statement.is_source and not is_gate_decision(statement)
 
 
 def _batches(
     bag: Bag,
     chosen: Selection,
     tally: ReexecutionTally,
+    decided: Callable[[Inference], None],
     unrecorded: Iterable[Attestation],
     start_ns: int | None,
     stop_ns: int | None,
 ) -> Iterator[tuple[list[Inference], int]]:
     """Yield the chosen inferences in the order of arrival, each once, and how many attestations were read so far.
 
-    All of them are counted in the tally. Between two batches nothing is being read, so that a caller can use the bag.
+    Every decision of a gate goes to `decided` instead, chosen or not. All of the others are counted in the tally.
+    Between two batches nothing is being read, so that a caller can use the bag.
     """
     seen: set[int] = set()
     batch: list[Inference] = []
@@ -231,6 +246,11 @@ def _batches(
         if short in seen:
             return  # played again, or read a second time where the last batch ended
         seen.add(short)
+        if is_gate_decision(attestation.statement):
+            decided(Inference(attestation, topic, received_ns))
+            return
+        if attestation.statement.is_source:
+            return  # it ran nothing
         tally.count(attestation.statement)
         if chosen.takes(attestation.statement):
             batch.append(Inference(attestation, topic, received_ns))

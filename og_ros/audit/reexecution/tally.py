@@ -93,11 +93,13 @@ class ReexecutionTally:
     """The counts of a run or of a part of it, and of each inference that was run again whether it was reproduced.
 
     `verdicts` maps the digest of an attestation to whether its outputs were reproduced; what was unavailable is not
-    in it. Parts of one run, made with one selection, can be merged.
+    in it. `by_rules` counts the decisions of gates, which no model made: they are no part of the rest. Parts of one
+    run, made with one selection, can be merged.
     """
 
     stages: dict[str, StageCount] = field(default_factory=dict)
     verdicts: dict[bytes, bool] = field(default_factory=dict)
+    by_rules: int = 0
 
     def count(self, statement: Statement) -> None:
         """Count an inference of the run, selected or not."""
@@ -114,6 +116,7 @@ class ReexecutionTally:
         for name, count in other.stages.items():
             self._stage(name).merge(count)
         self.verdicts.update(other.verdicts)
+        self.by_rules += other.by_rules
 
     def findings(self) -> Iterator[Finding]:
         """Yield a finding for each stage and reason that inferences could not be run again."""
@@ -135,6 +138,7 @@ class ReexecutionTally:
                 sum(stage.not_reproduced for stage in stages),
             ),
             "confidence": LEVEL,
+            "by_rules": self.by_rules,
             "outcomes": {outcome.value: sum(stage.outcomes[outcome] for stage in stages) for outcome in Outcome},
             "stages": {name: stage.as_json() for name, stage in sorted(self.stages.items())},
         }

@@ -224,10 +224,18 @@ def registry_files(registry: Registry, records: Iterable[ChainRecord]) -> dict[s
             if certificate.vendor_signature:
                 paths.append(entry.bundle_path(certificate.vendor_signature.bundle_digest))
     paths += [entry.revocation_path(r) for r in registry.revocations if r.subject in key_ids or r.subject in models]
+    return read_files(registry, paths)
+
+
+def read_files(registry: Registry, paths: Iterable[str]) -> dict[str, bytes]:
+    """Return the registry's index and some of the files that it lists, by path, as they lie on disk.
+
+    Raises RegistryError when the directory is no longer as it was when the registry was opened.
+    """
     limit = max(2 * entry.MAX_ENTRY, openssf.MAX_BUNDLE)
     found = {p: files.read_listed(registry.directory, p, registry.files[p], limit) for p in dict.fromkeys(paths)}
     index = files.read(registry.directory / entry.INDEX_PATH, 2 * entry.MAX_INDEX) or b""
     payload = dsse.parse(index, str(registry.directory / entry.INDEX_PATH), 2 * entry.MAX_INDEX).payload
     if sha256(payload).digest() != registry.index_digest:
-        raise RegistryError(f"{registry.directory} changed while it was used: run the audit again")
+        raise RegistryError(f"{registry.directory} changed while it was used: start again")
     return {entry.INDEX_PATH: index, **found}

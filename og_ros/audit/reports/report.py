@@ -183,6 +183,12 @@ def _not_checked(
             "re-execution: no model was run again (--reexecute), so a stage that signs a lie about its own output is "
             "not found"
         )
+    elif by_rules := reexecution.get("by_rules"):
+        notes.append(
+            f"{by_rules} decisions of the gate were not run again, since rules made them and no model: only that it "
+            "passed on the very commands that it names was checked of each. Whether it should have is for this audit's "
+            "own judgement of those commands"
+        )
     notes += auditor.judge.not_checked()
     notes.append("the execution environment of the keys: no evidence was read; a software key proves no environment")
     settled = auditor.settlement_notes

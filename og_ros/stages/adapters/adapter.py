@@ -29,7 +29,8 @@ class Adapter(Protocol):
 
     An adapter is a frozen dataclass whose fields are its options, with every option validated in `__post_init__`
     (raise ConfigError). It keeps no state: the same bytes give the same array on every machine, since an audit runs it
-    again. Options must be plain values (see og_ros.stages.schema).
+    again. Options must be plain values (see og_ros.stages.schema). Rules that lie in other files of its package are
+    named in a class attribute `modules`, so that the processing digest covers them.
     """
 
     @property
@@ -58,9 +59,11 @@ class Adapter(Protocol):
 
 
 def digest_parts(adapter: Adapter) -> Iterator[bytes]:
-    """Yield what makes an adapter what it is: name, source bytes, canonical options, versions of what it calls."""
+    """Yield what makes an adapter what it is: name, source bytes, options, versions of libraries."""
     yield adapter.name.encode()
     yield source_of(type(adapter))
+    for module in getattr(adapter, "modules", ()):  # beside the adapter's own file, what its rules are in
+        yield source_of(module)
     options = {field.name: getattr(adapter, field.name) for field in fields(_dataclass(adapter))}
     yield json.dumps(options, sort_keys=True, separators=(",", ":"), default=_refuse).encode()
     libraries = getattr(adapter, "libraries", None)

@@ -85,7 +85,7 @@ class ImageAdapter:
         """Versions of libraries that change the pixels, for the processing digest."""
         if self.resize is None:
             return {}
-        return {"opencv": _opencv().__version__}
+        return {"opencv": opencv().__version__}
 
     def check_input(self, tensor: Tensor) -> None:
         """See Adapter."""
@@ -140,7 +140,7 @@ class ImageAdapter:
         )
         if size > 1:
             pixels = pixels.astype(np.dtype(kind), copy=False)
-        return Sample(self._processed(pixels, order, encoding), stamp_ns, frame_id)
+        return Sample(self.processed(pixels, order, encoding), stamp_ns, frame_id)
 
     def encode(self, array: NDArray[Any], stamp_ns: int, frame_id: str) -> bytes:
         """Write an image of the first of `encodings` (mono8 by default) from an array [h, w] or [h, w, c]."""
@@ -165,7 +165,8 @@ class ImageAdapter:
     def _accepted(self) -> str:
         return ", ".join(self.encodings or ENCODINGS)
 
-    def _processed(self, pixels: NDArray[Any], order: str, encoding: str) -> NDArray[Any]:
+    def processed(self, pixels: NDArray[Any], order: str, encoding: str) -> NDArray[Any]:
+        """Return pixels [h, w, c] after all steps; `order` is of their channels: rgb, bgr, rgba, bgra or gray."""
         pixels = _converted(pixels, order, order if self.channels == "keep" else self.channels)
         if self.resize is not None:
             pixels = self._resized(pixels)
@@ -183,7 +184,7 @@ class ImageAdapter:
 
     def _resized(self, pixels: NDArray[Any]) -> NDArray[Any]:
         assert self.resize is not None
-        cv2 = _opencv()
+        cv2 = opencv()
         how = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "area": cv2.INTER_AREA}[self.interpolation]
         try:
             resized: NDArray[Any] = cv2.resize(np.ascontiguousarray(pixels), self.resize, interpolation=how)
@@ -219,9 +220,10 @@ def _converted(pixels: NDArray[Any], have: str, want: str) -> NDArray[Any]:
     return gray.astype(np.uint8)[:, :, np.newaxis]
 
 
-def _opencv() -> Any:
+def opencv() -> Any:
+    """Return OpenCV; raises ConfigError where it is not installed."""
     try:
         import cv2
     except ImportError as error:
-        raise ConfigError("resize needs OpenCV: pip install opencv-python-headless") from error
+        raise ConfigError("images need OpenCV here: pip install opencv-python-headless") from error
     return cv2

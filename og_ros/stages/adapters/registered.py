@@ -9,10 +9,17 @@ from typing import Any, Final
 
 from og_ros.errors import ConfigError
 from og_ros.stages.adapters.adapter import Adapter
+from og_ros.stages.adapters.compressed_image import CompressedImageAdapter
+from og_ros.stages.adapters.detection2d_array import Detection2DArrayAdapter
 from og_ros.stages.adapters.float32_multi_array import Float32MultiArrayAdapter
+from og_ros.stages.adapters.float64_multi_array import Float64MultiArrayAdapter
 from og_ros.stages.adapters.image import ImageAdapter
+from og_ros.stages.adapters.joint_state import JointStateAdapter
+from og_ros.stages.adapters.joint_trajectory import JointTrajectoryAdapter
 from og_ros.stages.adapters.laser_scan import LaserScanAdapter
+from og_ros.stages.adapters.occupancy_grid import OccupancyGridAdapter
 from og_ros.stages.adapters.odometry import OdometryAdapter
+from og_ros.stages.adapters.path import PathAdapter
 from og_ros.stages.adapters.twist import TwistAdapter
 from og_ros.stages.adapters.twist_stamped import TwistStampedAdapter
 from og_ros.stages.schema import build
@@ -25,6 +32,13 @@ _OWN: Final[tuple[Any, ...]] = (
     TwistStampedAdapter,
     OdometryAdapter,
     Float32MultiArrayAdapter,
+    Float64MultiArrayAdapter,
+    CompressedImageAdapter,
+    Detection2DArrayAdapter,
+    OccupancyGridAdapter,
+    PathAdapter,
+    JointStateAdapter,
+    JointTrajectoryAdapter,
 )
 
 

@@ -13,6 +13,7 @@ from attack_cases import (
     registry,
     sessions,
     signatures,
+    sources,
 )
 from attack_cases.case import CASES, Attack, Who
 
@@ -32,4 +33,5 @@ __all__ = [
     "registry",
     "sessions",
     "signatures",
+    "sources",
 ]

@@ -104,7 +104,7 @@ function makeGraph(figures, report) {
  * @param {Map<string, GraphNode>} nodes
  * @param {[string, string][]} edges
  */
-function layer(nodes, edges) {
+export function layer(nodes, edges) {
   /** @type {Map<string, number>} */
   const known = new Map();
   /** @type {(id: string, open: Set<string>) => number} */
@@ -140,7 +140,7 @@ function layer(nodes, edges) {
  * @param {{nodes: GraphNode[], edges: [string, string][], words: string, hidden: number}} graph
  * @param {number} width
  */
-function drawGraph(graph, width) {
+export function drawGraph(graph, width) {
   const layers = Math.max(...graph.nodes.map((node) => node.layer)) + 1;
   const across = width / layers >= 128;
   const sizes = Array.from({ length: layers }, (_, n) => graph.nodes.filter((node) => node.layer === n).length);

@@ -85,6 +85,17 @@ export function equalBytes(first, second) {
 }
 
 /**
+ * @param {Uint8Array} first
+ * @param {Uint8Array} second
+ * @returns {number} negative, zero or positive, as bytewise order has it
+ */
+export function compareBytes(first, second) {
+  const shared = Math.min(first.length, second.length);
+  for (let i = 0; i < shared; i++) if (first[i] !== second[i]) return first[i] - second[i];
+  return first.length - second.length;
+}
+
+/**
  * @param {...Uint8Array} parts
  * @returns {Uint8Array}
  */

@@ -3,7 +3,7 @@
  * (RFC 8949 section 4.2.1). Tags, floats, simple values, indefinite lengths and nesting deeper than 8 are refused.
  * @module
  */
-import { VerifyError, fromUtf8 } from "./bytes.js";
+import { VerifyError, compareBytes, fromUtf8 } from "./bytes.js";
 
 /** @typedef {bigint | Uint8Array | string | any[] | Map<bigint | string, any>} CborItem arrays and maps hold items */
 
@@ -20,6 +20,19 @@ export function readCbor(data) {
   const item = readItem(reader, 0);
   if (reader.at !== data.length) throw new VerifyError("malformed CBOR: bytes after its end");
   return item;
+}
+
+/**
+ * Where the item that begins at an offset ends.
+ * @param {Uint8Array} data
+ * @param {number} at
+ * @returns {number}
+ * @throws {VerifyError} as `readCbor` does
+ */
+export function cborEnd(data, at) {
+  const reader = { data, at };
+  readItem(reader, 0);
+  return reader.at;
 }
 
 /**
@@ -95,17 +108,6 @@ function readHead(reader) {
     throw new VerifyError("malformed CBOR: a number that is not in its shortest form");
   }
   return [major, argument];
-}
-
-/**
- * @param {Uint8Array} first
- * @param {Uint8Array} second
- * @returns {number} negative, zero or positive, as bytewise order has it
- */
-function compareBytes(first, second) {
-  const shared = Math.min(first.length, second.length);
-  for (let i = 0; i < shared; i++) if (first[i] !== second[i]) return first[i] - second[i];
-  return first.length - second.length;
 }
 
 /**

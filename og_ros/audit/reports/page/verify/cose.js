@@ -3,7 +3,7 @@
  * @module
  */
 import { VerifyError, equalBytes, joinBytes, sha256, utf8 } from "./bytes.js";
-import { cborHead, readCbor } from "./cbor.js";
+import { cborEnd, cborHead, readCbor } from "./cbor.js";
 import { decodeStatement } from "./statement.js";
 
 /**
@@ -74,4 +74,21 @@ function checkHeader(header, statement) {
     claims.get(1n) === statement.robot &&
     claims.get(2n) === statement.stage;
   if (!holds) throw new VerifyError("the protected header does not match the statement");
+}
+
+/**
+ * Split a CBOR sequence (RFC 8742) of COSE_Sign1 objects; `decodeCose` checks each.
+ * @param {Uint8Array} data
+ * @returns {Uint8Array[]}
+ * @throws {VerifyError} where it is none
+ */
+export function splitCose(data) {
+  const found = [];
+  for (let at = 0; at < data.length; ) {
+    if (data[at] !== 0xd2) throw new VerifyError("not a sequence of COSE_Sign1 objects: tag 18 is missing");
+    const end = cborEnd(data, at + 1);
+    found.push(data.subarray(at, end));
+    at = end;
+  }
+  return found;
 }

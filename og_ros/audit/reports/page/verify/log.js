@@ -2,8 +2,8 @@
  * C2SP signed notes, checkpoints and log proofs (c2sp.org/signed-note, /tlog-checkpoint, /tlog-proof).
  * @module
  */
-import { VerifyError, equalBytes, fromBase64, fromUtf8, joinBytes, sha256, utf8 } from "./bytes.js";
-import { rawEd25519 } from "./keys.js";
+import { VerifyError, equalBytes, fromBase64, fromUtf8, joinBytes, sha256, toHex, utf8 } from "./bytes.js";
+import { rawEd25519, readRawEd25519 } from "./keys.js";
 import { leafHash, verifyInclusion } from "./merkle.js";
 import { verifySignature } from "./signature.js";
 
@@ -28,6 +28,7 @@ import { verifySignature } from "./signature.js";
  */
 
 const PROOF_HEADER = "c2sp.org/tlog-proof@v1";
+const EMPTY_ROOT = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const DECIMAL = /^(0|[1-9][0-9]{0,18})$/;
 
 /**
@@ -63,6 +64,21 @@ export async function noteKeyId(name, key) {
 }
 
 /**
+ * Read a verifier key of a note (c2sp.org/signed-note): NAME+HASH+KEY, Ed25519 only.
+ * @param {string} text
+ * @returns {Promise<{name: string, key: import("./keys.js").PublicKey}>}
+ * @throws {VerifyError}
+ */
+export async function readVerifierKey(text) {
+  const match = /^([^+\s]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text);
+  const data = match ? fromBase64(match[3]) : new Uint8Array();
+  if (!match || data.length !== 33 || data[0] !== 1) throw new VerifyError("no Ed25519 verifier key of a note");
+  const key = await readRawEd25519(data.slice(1));
+  if (toHex(await noteKeyId(match[1], key)) !== match[2]) throw new VerifyError("a verifier key with another hash");
+  return { name: match[1], key };
+}
+
+/**
  * Read a checkpoint and check it against the log's key.
  * @param {string} note
  * @param {import("./keys.js").PublicKey} key Ed25519
@@ -94,6 +110,7 @@ export function readCheckpoint(text) {
   }
   const hash = fromBase64(root);
   if (hash.length !== 32) throw new VerifyError("a checkpoint whose root is not 32 bytes long");
+  if (size === "0" && toHex(hash) !== EMPTY_ROOT) throw new VerifyError("a checkpoint of an empty log with another root");
   return { origin, size: BigInt(size), root: hash };
 }
 

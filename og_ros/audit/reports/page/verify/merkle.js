@@ -53,3 +53,73 @@ export async function verifyInclusion(leaf, index, size, path, root) {
   if (last) throw new VerifyError("the inclusion proof has too few hashes");
   if (!equalBytes(computed, root)) throw new VerifyError("the inclusion proof does not lead to the checkpoint's root");
 }
+
+/**
+ * The root of the tree of some leaf hashes (RFC 6962 section 2.1).
+ * @param {Uint8Array[]} hashes
+ * @returns {Promise<Uint8Array>}
+ */
+export async function treeRoot(hashes) {
+  if (!hashes.length) return sha256(new Uint8Array());
+  let level = hashes;
+  // Pairs from the left, the odd one carried up: the same tree as the split at the largest power of two.
+  while (level.length > 1) {
+    const above = [];
+    for (let i = 0; i + 1 < level.length; i += 2) above.push(nodeHash(level[i], level[i + 1]));
+    const next = await Promise.all(above);
+    if (level.length % 2) next.push(level[level.length - 1]);
+    level = next;
+  }
+  return level[0];
+}
+
+/**
+ * Check that the tree of a size extends the tree of a smaller one (RFC 9162 section 2.1.4.2).
+ * @param {bigint} first
+ * @param {bigint} second
+ * @param {Uint8Array[]} path
+ * @param {Uint8Array} firstRoot
+ * @param {Uint8Array} secondRoot
+ * @returns {Promise<void>}
+ * @throws {VerifyError}
+ */
+export async function verifyConsistency(first, second, path, firstRoot, secondRoot) {
+  if (first < 0n || first > second) throw new VerifyError("the consistency proof's sizes do not grow");
+  if (first === 0n || first === second) {
+    if (path.length) throw new VerifyError("the consistency proof must be empty");
+    if (first === second && !equalBytes(firstRoot, secondRoot)) {
+      throw new VerifyError("two roots for one size: the log was forked");
+    }
+    const empty = await sha256(new Uint8Array());
+    if (first === 0n && !equalBytes(firstRoot, empty)) throw new VerifyError("the root of the empty tree is wrong");
+    return;
+  }
+  if (!path.length) throw new VerifyError("the consistency proof is empty");
+  const hashes = (first & (first - 1n)) === 0n ? [firstRoot, ...path] : path;
+  let position = first - 1n;
+  let last = second - 1n;
+  while (position & 1n) {
+    position >>= 1n;
+    last >>= 1n;
+  }
+  let old = hashes[0];
+  let now = hashes[0];
+  for (const sibling of hashes.slice(1)) {
+    if (last === 0n) throw new VerifyError("the consistency proof has too many hashes");
+    if (position & 1n || position === last) {
+      old = await nodeHash(sibling, old);
+      now = await nodeHash(sibling, now);
+      while (!(position & 1n) && position) {
+        position >>= 1n;
+        last >>= 1n;
+      }
+    } else {
+      now = await nodeHash(now, sibling);
+    }
+    position >>= 1n;
+    last >>= 1n;
+  }
+  if (last) throw new VerifyError("the consistency proof has too few hashes");
+  if (!equalBytes(old, firstRoot)) throw new VerifyError("the consistency proof does not lead to the older root");
+  if (!equalBytes(now, secondRoot)) throw new VerifyError("the consistency proof does not lead to the newer root");
+}

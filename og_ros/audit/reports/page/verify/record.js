@@ -90,9 +90,14 @@ async function checkSignature(attestation, registry) {
  */
 function checkKey(statement, registry) {
   const certificate = findKey(statement, registry);
-  const { role, robot, stage } = certificate;
-  if (role !== "stage" || stage !== statement.stage)
+  const { role, robot, stage, topics } = certificate;
+  const source = statement.inputs.length === 0;
+  if (source && !(role === "source" && statement.outputs.every(({ topic }) => topics.includes(topic))))
+    throw new VerifyError(`the key is not registered as a source of ${statement.outputs.map((o) => o.topic)}`);
+  if (!(source ? ["source"] : ["stage", "observer"]).includes(role) || stage !== statement.stage)
     throw new VerifyError(`the key is registered for ${stage || role}`);
+  if (role === "observer" && statement.modeUsed !== "observed")
+    throw new VerifyError("the key is registered to observe only");
   if (robot !== statement.robot) throw new VerifyError(`the key is registered for robot ${robot}`);
   const view = /** @type {import("./registry.js").RegistryView} */ (registry);
   const status = statusAt(view, "key", certificate.key.id, certificate, statement.signedAt);
@@ -125,6 +130,9 @@ function findKey(statement, registry) {
 function checkModel(statement, registry) {
   if (!registry) throw notChecked("no registry is here");
   const digest = toHex(statement.model.digest);
+  const source = statement.inputs.length === 0;
+  if ((source || statement.modeUsed === "observed") && /^0+$/.test(digest))
+    return source ? "a source, which runs no model, and names no driver" : "the witness names no model";
   const withDigest = registry.models.filter((model) => model.digest === digest);
   const { name, version } = statement.model;
   const named = withDigest.filter((model) => model.name === name && model.version === version);

@@ -30,6 +30,7 @@ import { readPem } from "./keys.js";
  * @property {string} stage
  * @property {string} vendor
  * @property {string} origin name of a log
+ * @property {string[]} topics where data begins, of a source's key
  * @property {bigint} notBefore ns
  * @property {bigint | null} notAfter ns
  * @property {string} certifier
@@ -290,6 +291,7 @@ async function addKey(view, path, tree) {
     stage: tree.stage,
     vendor: tree.vendor,
     origin: tree.origin,
+    topics: tree.role === "source" && Array.isArray(tree.topics) ? tree.topics.map(String) : [],
     notBefore: readTime(tree.not_before),
     notAfter: tree.not_after ? readTime(tree.not_after) : null,
     certifier: tree.certifier,

@@ -218,7 +218,8 @@ function readRuntime(item) {
  */
 function readReferences(items, side) {
   if (!Array.isArray(items)) throw new VerifyError(`${side} is no array`);
-  if (items.length < 1 || items.length > MAX_REFERENCES)
+  const fewest = side === "outputs" ? 1 : 0; // a source, which is where data begins, has no inputs
+  if (items.length < fewest || items.length > MAX_REFERENCES)
     throw new VerifyError(`${side} has ${items.length} references`);
   return items.map((item) => {
     const fields = new FieldReader(item, side);
