@@ -187,7 +187,7 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
 
 def test_findings_of_the_threat_model_are_tested() -> None:
     """Each kind in the table of attacks is one, and the tests raise it."""
-    folders = ("audit", "registry", "attacks", "support/attack_cases")
+    folders = ("audit", "registry", "attacks", "settlement", "support/attack_cases")
     tests = "".join(path.read_text() for folder in folders for path in (ROOT / "test" / folder).glob("*.py"))
     table = rows(DOCS / "concepts" / "threat-model.md", "## What an audit finds")
     kinds = [kind for row in table for kind in named(row[1])]
