@@ -26,7 +26,7 @@ LAUNCH = Path(__file__).resolve().parents[2] / "launch"
         ("gate.launch.py", {"pipeline"}),
         ("gazebo.launch.py", set()),
     ],
-    ids=lambda value: str(value),
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_argument_is_declared_and_described(environment: dict[str, str], file: str, required: set[str]) -> None:
     command = [sys.executable, RUNNER, LAUNCH / file, "--show-args"]
