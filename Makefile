@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,ros,ros-build,blake3,model-signing,training,fleet,docs,dev
+EXTRAS := robot,ros,ros-build,blake3,evm,model-signing,training,fleet,docs,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps cpp-deps other-ros kilted clean
+.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps chain-deps cpp-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -26,7 +26,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps sdf-deps cpp-deps other-ros kilted
+test: setup launch-deps web-deps chain-deps sdf-deps cpp-deps other-ros kilted
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
@@ -65,6 +65,10 @@ sdf-deps: setup
 # Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
+
+# anvil and Vyper for the settlement tests; those tests skip themselves, with this reason, too.
+chain-deps: setup
+	-@$(BIN)/python tools/fetch_chain_tools.py .cache/chain
 
 # OpenSSL's headers for the tests of the C++ headers; those tests skip themselves, with this reason, too.
 cpp-deps: setup

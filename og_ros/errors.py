@@ -69,3 +69,11 @@ class EnvelopeError(OgError):
 
 class StopError(OgError):
     """An emergency stop or release that is malformed, or that the gate does not take; the message says why."""
+
+
+class SettlementError(OgError):
+    """A checkpoint that a backend does not take, or a receipt that is malformed or does not hold; says why."""
+
+
+class BackendUnreachable(SettlementError):
+    """A backend that does not answer, or whose answer makes no sense: to be tried again later."""

@@ -149,6 +149,12 @@ class Auditor:
         """What the log holds; None where none was given, or it does not hold."""
         return self._log.view if self._log is not None else None
 
+    @property
+    def settlement_notes(self) -> list[str] | None:
+        """What of the settlement could not be checked; None where no receipts were given."""
+        settled = self._log.settled if self._log is not None else None
+        return settled.notes if settled is not None else None
+
     def feed(self, record: Record, stamped: bool = False) -> None:
         """Take one record as it came; `stamped`: a data message begins with a Header."""
         if record.type == ATTESTATION_TYPE:

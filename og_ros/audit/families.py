@@ -45,6 +45,10 @@ _NEEDS_BY_FAMILY: Final = {
 _NEEDS: Final = {
     "signature_invalid": _REGISTRY,
     "root_not_trusted": _REGISTRY,
+    **dict.fromkeys(
+        ("settlement_forged", "settlement_differs", "settlement_missing", "settlement_contract_unknown"),
+        ("settlement", "no receipts of a chain were given"),
+    ),
     # These have defaults that hold without a policy.
     "loss_exceeds_policy": _ALWAYS,
     "decision_unlinked": _ALWAYS,

@@ -95,6 +95,11 @@ KINDS: Final[dict[str, Kind]] = {
     "not_logged_yet": Kind(_W, "Recorded attestations at a session's end did not reach the log."),
     "only_in_log": Kind(_I, "An attestation is in the log and not in the recording; it was taken from the log."),
     "log_not_checkpointed": Kind(_W, "The log's newest leaves are not covered by a checkpoint."),
+    # Settlement
+    "settlement_forged": Kind(_V, "A receipt's signature, proof, block or place in its chain does not hold."),
+    "settlement_differs": Kind(_V, "The log does not have the leaves whose checkpoint settled."),
+    "settlement_missing": Kind(_V, "A settled checkpoint is missing between those whose receipts were given."),
+    "settlement_contract_unknown": Kind(_W, "The contract's code is not the one that og_ros knows."),
     # Re-execution
     "reexecution_differs": Kind(_V, "The certified model, run again on the recorded input, gives another output."),
     "reexecution_unavailable": Kind(_W, "Sampled inferences could not be run again; the finding says why."),

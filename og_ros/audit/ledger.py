@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,6 +15,7 @@ from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference, SessionKey
 from og_ros.audit.sessions import SessionChecker
+from og_ros.audit.settled import Settled, SettlementEvidence, check
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
@@ -31,7 +32,7 @@ class LogView:
 
     `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `trusted` says
     that a registry certifies the log's key: without that, nothing counts as logged. `outside` counts the leaves of the
-    recorded sessions from before or after the recording.
+    recorded sessions from before or after the recording. `settled` says what was found of its settlement.
     """
 
     origin: str
@@ -40,6 +41,7 @@ class LogView:
     covered: int
     trusted: bool
     outside: int = 0
+    settled: str = ""
 
 
 @dataclass
@@ -57,9 +59,12 @@ class LogCheck:
     Verifies the whole log at its making; `view` is None, and every lookup fails, where it does not hold.
     """
 
-    def __init__(self, ledger: Ledger, registry: Registry | None) -> None:
-        """Raises LogError when the log cannot be read at all."""
+    def __init__(
+        self, ledger: Ledger, registry: Registry | None, settlement: SettlementEvidence | None = None
+    ) -> None:
+        """Raises LogError when the log cannot be read at all, SettlementError when a node does not answer."""
         self.view: LogView | None = None
+        self.settled: Settled | None = None
         self.findings: list[Finding] = []
         self._ledger = ledger
         self._sessions: dict[SessionKey, _Logged] = {}
@@ -81,7 +86,11 @@ class LogCheck:
                 )
             )
         trusted = registry is not None and not problem
-        self.view = LogView(ledger.origin, report.size, report.root.hex(), covered, trusted)
+        if settlement is not None:
+            self.settled = check(settlement, ledger, registry)
+            self.findings += self.settled.findings
+        told = self.settled.summary if self.settled is not None else ""
+        self.view = LogView(ledger.origin, report.size, report.root.hex(), covered, trusted, settled=told)
         self._matched = bytearray(report.size)
 
     def look_up(self, inference: Inference) -> Iterator[Finding]:
@@ -95,6 +104,8 @@ class LogCheck:
             self._matched[index] = 1
         if view.trusted:
             inference.logged = index is not None and index < view.covered
+            if self.settled is not None and index is not None:
+                inference.settled = self.settled.level(index)
         session = self._sessions.setdefault((statement.key_id, statement.session), _Logged())
         if index is None:
             if len(session.absent) < _KEPT:
@@ -180,7 +191,7 @@ class LogCheck:
                         f"{statement.sequence} of a recorded session than the one that was recorded",
                     )
                 outside += chain is not None
-        self.view = LogView(view.origin, view.size, view.root, view.covered, view.trusted, outside)
+        self.view = replace(view, outside=outside)
 
     def _index(self, attestation: Attestation) -> int | None:
         found = self._ledger.find(hashlib.sha256(b"\0" + attestation.cose).digest())

@@ -45,7 +45,7 @@ def levels_of(inference: Inference) -> Mapping[str, str]:
         inference.reexecuted,
         inference.linked,
         inference.sourced,
-        inference.logged is True,
+        (inference.settled or "logged") if inference.logged is True else "none",
         _least_shown(statement, inference.disclosed),
     )
 
@@ -59,7 +59,7 @@ def _levels(
     reexecuted: bool | None,
     linked: bool,
     sourced: bool,
-    logged: bool,
+    settlement: str,
     shown: Disclosure,
 ) -> Mapping[str, str]:
     model, authenticity = "unknown", "none"
@@ -79,7 +79,7 @@ def _levels(
         "inference_authenticity": authenticity,
         "data_provenance": "unlinked" if not linked else "signed_at_source" if sourced else "linked",
         "execution_environment": "software_key" if signed else "none",
-        "settlement": "logged" if logged else "none",
+        "settlement": settlement,
         "disclosure": _DISCLOSURE[shown],
     }
 

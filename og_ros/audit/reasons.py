@@ -30,6 +30,8 @@ class LogSeen(Protocol):
     def covered(self) -> int: ...
     @property
     def trusted(self) -> bool: ...
+    @property
+    def settled(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ class Reason:
 class Facts:
     """What the checks of one inference gave, as plain text and truth values, so that it can be kept and sent.
 
-    `registry`, `key`, `model` and `log` describe what was found and are empty where there was none. `traced` says where
-    each input came from, `untraced` what is missing, `hidden` which fields are not clear. `source`: data begins
-    with it; `modelless`: it names no model or driver; `observed`: its mode or its key is that of who only looks on.
+    `registry`, `key`, `model`, `log` and `settled` describe what was found and are empty where there was none. `traced`
+    says where each input came from, `untraced` what is missing, `hidden` which fields are not clear. `source`:
+    data begins with it; `modelless`: it names no model or driver; `observed`: its mode or its key is that of who only
+    looks on.
     """
 
     stage: str
@@ -84,6 +87,7 @@ class Facts:
     untraced: tuple[str, ...]
     hidden: tuple[str, ...]
     revealed: tuple[str, ...]
+    settled: str = ""
 
 
 def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | None) -> Facts:
@@ -117,6 +121,7 @@ def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | Non
         untraced=tuple(text for traced, text in inputs if not traced),
         hidden=tuple(_hidden(inference, revealed=False)),
         revealed=tuple(_hidden(inference, revealed=True)),
+        settled=log.settled if log is not None else "",
     )
 
 
@@ -225,9 +230,14 @@ def _execution_environment(level: str, facts: Facts) -> _Told:
 def _settlement(level: str, facts: Facts) -> _Told:
     checkpoint = f"a witness's cosignature on a checkpoint that covers it; {_NOT_READ}"
     if level == "logged":
-        return "it is a leaf of the log, under a checkpoint that the robot's log key signed", (facts.log,), checkpoint
+        because = "it is a leaf of the log, under a checkpoint that the robot's log key signed"
+        return because, (facts.log, facts.settled), checkpoint
+    if level == "submitted":
+        because = "a receipt shows the checkpoint over it in a block, and nobody vouches that the block is the chain's"
+        return because, (facts.log, facts.settled), "ask a node that you trust: og-ros audit --chain URL"
     if level != "none":
-        return f"the checkpoint over it is {level}", (facts.log,), "" if level == "final" else "a later state of it"
+        remedy = "" if level == "final" else "wait until the block is final, and audit again"
+        return f"the checkpoint over it is {level} on a chain", (facts.log, facts.settled), remedy
     if not facts.log:
         return "no log was read", (), "give the log: og-ros audit --ledger DIR"
     if not facts.log_trusted:

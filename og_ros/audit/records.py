@@ -57,7 +57,8 @@ class Inference:
     Both are final once `resolved`, as is `sourced`: every such path ends in a message that its source signed.
     `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
     `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
-    level on each axis over the whole chain, once it is resolved.
+    level on each axis over the whole chain, once it is resolved. `settled` is how far a checkpoint over it came on a
+    chain; empty where none did, or it is not logged.
     """
 
     attestation: Attestation
@@ -67,6 +68,7 @@ class Inference:
     certified: bool | None = None
     key_role: str = ""
     logged: bool | None = None
+    settled: str = ""
     sources: list[Inference | None] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
     outputs_seen: list[bool] = field(default_factory=list)

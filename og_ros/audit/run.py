@@ -26,6 +26,7 @@ from og_ros.audit.recording.unsealing import key_ring
 from og_ros.audit.reexecution.rerun import ReexecutionPlan, conclude, reexecute, select
 from og_ros.audit.reexecution.tally import ReexecutionTally
 from og_ros.audit.reports.report import Report
+from og_ros.audit.settled import SettlementEvidence
 from og_ros.audit.stream import Stream, arrival
 from og_ros.log import Ledger
 from og_ros.registry import Registry
@@ -44,11 +45,12 @@ def audit_bag(
     reexecution: ReexecutionPlan | None = None,
     disclosures: Disclosures | None = None,
     unseal_key: ec.EllipticCurvePrivateKey | None = None,
+    settlement: SettlementEvidence | None = None,
 ) -> Report:
     """Audit a recording, with `jobs` processes.
 
     `reexecution` says what is to be run again, `disclosures` reveal what stages committed to, `unseal_key` opens a
-    sealed recording.
+    sealed recording, `settlement` are receipts that the log of `ledger` is held against.
 
     `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
     something could not be read at all; what does not hold is in the report's findings.
@@ -56,7 +58,7 @@ def audit_bag(
     with rare_collection(), open_bag(path) as bag:
         run = _Run(bag, registry, policy or Policy(), jobs, disclosures, unseal_key)
         run.execute_again(reexecution, progress)
-        run.stream(ledger, observers, progress)
+        run.stream(ledger, settlement, observers, progress)
         return run.report()
 
 
@@ -99,11 +101,19 @@ class _Run:
         )
         self._findings += conclude(plan, self._again, self._bag.end_ns)
 
-    def stream(self, ledger: Path | None, observers: Sequence[Observer], progress: Progress | None) -> None:
+    def stream(
+        self,
+        ledger: Path | None,
+        settlement: SettlementEvidence | None,
+        observers: Sequence[Observer],
+        progress: Progress | None,
+    ) -> None:
         """Read the recording into an auditor, until everything is joined and judged."""
         bag = self._bag
         with ExitStack() as stack:
-            log = self._read_log(stack.enter_context(Ledger.open(ledger))) if ledger is not None else None
+            log = None
+            if ledger is not None:
+                log = self._read_log(stack.enter_context(Ledger.open(ledger)), settlement)
             self.auditor = auditor = Auditor(
                 self._registry,
                 self._policy,
@@ -137,9 +147,9 @@ class _Run:
         for finding in self._findings:
             auditor.report(finding)
 
-    def _read_log(self, ledger: Ledger) -> LogCheck:
-        """Verify the log, and hold it against the checkpoints that were recorded."""
-        log = LogCheck(ledger, self._registry)
+    def _read_log(self, ledger: Ledger, settlement: SettlementEvidence | None) -> LogCheck:
+        """Verify the log, and hold it against the checkpoints that were recorded, and those that settled."""
+        log = LogCheck(ledger, self._registry, settlement)
         topics = [topic.name for topic in self._bag.topics.values() if topic.type == CHECKPOINT_TYPE]
         if log.view is not None and topics:
             self._findings += recorded_checkpoints.check(ledger, self._bag.records(topics))

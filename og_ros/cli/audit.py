@@ -12,6 +12,7 @@ from og_ros.cli.fleet_view import add_fleet_arguments, is_fleet, run_fleet
 from og_ros.cli.jobs import add_jobs_argument, processes
 from og_ros.cli.output import EXIT_CODES
 from og_ros.cli.reexecution import add_reexecution_arguments, reexecution_plan
+from og_ros.cli.settlement_evidence import add_settlement_arguments, settlement_evidence
 from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
         "--disclosures", metavar="FILE", type=Path, action="append", default=[],
         help="messages that were revealed (og-ros disclose); may be given several times",
     )  # fmt: skip
+    add_settlement_arguments(parser)
     add_reexecution_arguments(parser)
     add_output_arguments(parser)
     add_fleet_arguments(parser)
@@ -107,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.cli.report_view import show_report
 
     registry, policy = trust(args)
+    settlement = settlement_evidence(args)
     plan = reexecution_plan(args)
     outputs = Outputs.of(args)
     with progress_bar("auditing", hidden=args.quiet or outputs.to_stdout) as progress:
@@ -121,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
             plan,
             load_disclosures(*args.disclosures) if args.disclosures else None,
             load_recipient_key(args.unseal_key) if args.unseal_key else None,
+            settlement,
         )
     report = outputs.write(report, registry)
     if not outputs.to_stdout:
@@ -130,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
-    single = ("html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures")
+    single = ("settlement", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures")
     for name in single:
         if getattr(args, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for one recording, not for many")

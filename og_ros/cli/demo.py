@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,9 @@ from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
     from og_ros.audit.reports.report import Report
+    from og_ros.audit.settled import SettlementEvidence
     from og_ros.nodes.demo import DemoFiles
+    from og_ros.nodes.demo_chain import DemoChain
 
 # So many inferences are run again after the drive: all of them, unless the drive is long.
 REEXECUTED: Final = "5000"
@@ -25,6 +28,7 @@ Examples:
   og-ros demo                                  twenty seconds, then the audit
   og-ros demo --attack withheld                a dishonest stage; exit code 0 only if the audit names it
   og-ros demo --gate --attack altered-output   no command that was tampered with reaches the wheels
+  og-ros demo --settle evm                     checkpoints of the log settle on a local Ethereum node
   og-ros demo --seconds 60 --seed 4 --out run1
 
 Exit codes: 0 the audit holds (with --attack: it named the attack; with --gate: nothing without proof reached the
@@ -48,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="which track and floor (1)")
     parser.add_argument("--attack", metavar="NAME", help="what an attacker does; `--attack list` shows what there is")
     parser.add_argument("--gate", action="store_true", help="the robot obeys only what a gate lets pass")
+    parser.add_argument("--settle", choices=("evm",), help="settle the ledger on a local Ethereum node (anvil)")
     parser.add_argument("--json", action="store_true", help="write the audit's report to standard output as JSON")
 
 
@@ -56,12 +61,6 @@ def run(args: argparse.Namespace) -> int:
     import os
     import signal
 
-    from og_ros.audit.recording.bag import open_bag
-    from og_ros.audit.reexecution.rerun import ReexecutionPlan
-    from og_ros.audit.reexecution.sampling import fresh_beacon, parse_sample
-    from og_ros.audit.reports.html_report import HtmlCollector, write_html
-    from og_ros.audit.run import audit_bag
-    from og_ros.cli.output import progress_bar
     from og_ros.nodes.attacks import ATTACKS
 
     if args.attack == "list":
@@ -80,12 +79,31 @@ def run(args: argparse.Namespace) -> int:
     # A stop by SIGTERM must stop the nodes too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     files = demo.prepare(args.out, args.attack, args.gate)
-    _drive(files, args)
+    with ExitStack() as stack:
+        chain = stack.enter_context(closing(_start_chain(files))) if args.settle else None
+        _drive(files, args)
+        evidence = chain.finish() if chain is not None else None
+        return _conclude(args, files, chain, evidence)
+
+
+def _conclude(
+    args: argparse.Namespace, files: DemoFiles, chain: DemoChain | None, evidence: SettlementEvidence | None
+) -> int:
+    """Audit, show the report, and return the exit code."""
+    from og_ros.audit.recording.bag import open_bag
+    from og_ros.audit.reexecution.rerun import ReexecutionPlan
+    from og_ros.audit.reexecution.sampling import fresh_beacon, parse_sample
+    from og_ros.audit.reports.html_report import HtmlCollector, write_html
+    from og_ros.audit.run import audit_bag
+    from og_ros.cli.output import progress_bar
+
     registry, policy = _trust(files)
     collector = HtmlCollector()
     plan = ReexecutionPlan(parse_sample(REEXECUTED), fresh_beacon(), files.pipeline)
     with progress_bar("auditing") as progress:
-        report = audit_bag(files.bag, registry, files.ledger, policy, progress, [collector], reexecution=plan)
+        report = audit_bag(
+            files.bag, registry, files.ledger, policy, progress, [collector], reexecution=plan, settlement=evidence
+        )
     write_json(report.as_json(), str(files.report))
     with open_bag(files.bag) as bag:
         write_html(report, collector, bag, registry, files.ledger, files.page)
@@ -93,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
         write_json(report.as_json(), "-")
     else:
         _show(report, files)
+    if chain is not None and evidence is not None:
+        _show_settlement(files, chain, evidence)
     unproven = _show_gate(files, registry) if args.gate else 0
     if args.attack is None:
         return EXIT_CODES[report.verdict.value] or int(unproven > 0)
@@ -105,6 +125,26 @@ def _drive(files: DemoFiles, args: argparse.Namespace) -> None:
 
     with LiveView(args.seconds) as view:
         demo.run(files, args.seconds, args.seed, args.attack, view.update)
+
+
+def _start_chain(files: DemoFiles) -> DemoChain:
+    from og_ros.nodes.demo_chain import DemoChain
+
+    return DemoChain.start(files)
+
+
+def _show_settlement(files: DemoFiles, chain: DemoChain, evidence: SettlementEvidence) -> None:
+    import sys
+
+    last = chain.last_decision(evidence)
+    receipts = files.directory / "settlement" / "receipts.json"
+    print(
+        f"Settlement: {len(evidence.receipts)} checkpoints are final. The last decision, leaf {last.leaf}, settled in "
+        f"transaction {last.transaction}, block {last.block}.\nThe chain ends with the demo; receipts still verify:\n"
+        f"  og-ros settle verify --settlement {receipts} --ledger {files.ledger} --registry {files.registry} "
+        f"--final-block {last.block_hash}",
+        file=sys.stderr,
+    )
 
 
 def _trust(files: DemoFiles) -> Any:

@@ -59,9 +59,11 @@ def add_parser(subparsers: Any) -> None:
     certify.add_argument("file", type=Path, metavar="PUBLIC", help="PEM file of the public key")
     add_writer_arguments(certify)
     certify.add_argument(
-        "--role", default="stage", help="stage (default), source, observer, log, witness, auditor or operator"
+        "--role",
+        default="stage",
+        help="stage (default), source, observer, log, witness, auditor, operator or settlement",
     )
-    certify.add_argument("--robot", default="", help="the robot that has the key (stage, source and observer need it)")
+    certify.add_argument("--robot", default="", help="the robot that has the key (stage, source, observer, settlement)")
     certify.add_argument(
         "--stage", default="", help="the stage that signs with it, the source, or the stage that is observed"
     )

@@ -71,6 +71,10 @@ class LiveView:
             self._line_at = time.monotonic()
             self._console.print(self._summary(remaining, driving), soft_wrap=True)
 
+    def say(self, text: str, style: str = "") -> None:
+        """Show a line that stays, above what renews itself."""
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
     def _take(self, status: Any) -> None:
         self._status = status
 

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise ConfigError(f"this needs ROS 2, which is not installed ({error}); see `og-ros doctor`") from error
     check_stages(pipeline, time.time_ns())  # one clear line, and no recording of a start that failed
+    from og_ros.audit.reports.plain_text import visible
     from og_ros.cli.live_view import LiveView
     from og_ros.nodes.bringup import AUDITOR, GATE, RECORDER, describe_nodes
     from og_ros.nodes.supervisor import Supervisor
@@ -70,9 +71,12 @@ def run(args: argparse.Namespace) -> int:
     with Supervisor(args.logs) as supervisor, LiveView(0.0) as view:
         for node in nodes:
             supervisor.start(node.name, f"og_ros.nodes.{node.executable}", node.parameters)
+        view.say(f"What the nodes write is in {args.logs}; their warnings are shown here.")
         try:
             while True:
                 supervisor.check()
+                for name, severity, text in supervisor.complaints():
+                    view.say(f"{name}: {visible(text)}", "yellow" if severity == "WARN" else "red")
                 view.update(0.0, False)
         except KeyboardInterrupt:
             listeners = (GATE, AUDITOR, RECORDER)

@@ -19,7 +19,9 @@ RECORDER: Final = "recorder"
 GATE: Final = "gate"
 SOURCES: Final = "sources"
 WITNESSES: Final = "witnesses"
-_SECTIONS: Final = (SOURCES, WITNESSES, AUDITOR, RECORDER, GATE)
+# Read by `og-ros settle run`; no node.
+SETTLEMENT: Final = "settlement"
+_SECTIONS: Final = (SOURCES, WITNESSES, AUDITOR, RECORDER, GATE, SETTLEMENT)
 GATE_VERDICTS: Final = f"{GATE}/verdict"
 GATE_ATTESTATIONS: Final = GATE_VERDICTS + ATTESTATION_SUFFIX
 

@@ -24,7 +24,9 @@ class Faults:
             self.counts[kind] += 1
             count = self.counts[kind]
         if str(count).rstrip("0") == "1":
-            text = f"{kind}: {error}" + (f" ({count} times so far)" if count > 1 else "")
+            said = str(error)
+            text = said if said.startswith(kind) else f"{kind}: {said}"
+            text += f" ({count} times so far)" if count > 1 else ""
             if isinstance(error, Exception):
                 self._logger.error(text)
             else:

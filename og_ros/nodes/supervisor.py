@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from og_ros.errors import ConfigError
 
 STOP_TIMEOUT_S: Final = 15.0
 _SHOWN_LINES: Final = 3
+# A warning or an error as rclpy logs it: severity, time, node, text.
+_COMPLAINT: Final = re.compile(r"^\[(WARN|ERROR|FATAL)\] \[[^\]]*\] \[[^\]]*\]: (.+)$", re.MULTILINE)
 
 
 class Supervisor:
@@ -26,6 +29,7 @@ class Supervisor:
         self._directory = directory
         self._environment = {**os.environ, **(environment or {})}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._read: dict[str, int] = {}
 
     def start(self, name: str, module: str, parameters: Mapping[str, Any]) -> None:
         """Start `python -m module` as the node `name` with parameters (nested mappings become dotted names)."""
@@ -33,6 +37,7 @@ class Supervisor:
         file = self._directory / f"{name}.yaml"
         file.write_text(yaml.safe_dump({f"/{name}": {"ros__parameters": dict(parameters)}}, sort_keys=False))
         command = [sys.executable, "-m", module, "--ros-args", "-r", f"__node:={name}", "--params-file", str(file)]
+        self._read.pop(name, None)
         with open(self._log(name), "wb") as log:
             self._children[name] = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -45,6 +50,18 @@ class Supervisor:
             code = child.poll()
             if code is not None:
                 raise ConfigError(f"the node {name} ended with exit code {code}: {self._last_words(name)}")
+
+    def complaints(self) -> list[tuple[str, str, str]]:
+        """Return what children have warned of since the last call: name, severity (WARN, ERROR or FATAL), text."""
+        found = []
+        for name in self._children:
+            with open(self._log(name), "rb") as log:
+                log.seek(self._read.get(name, 0))
+                new = log.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._read[name] = self._read.get(name, 0) + len(whole)
+            found += [(name, *match) for match in _COMPLAINT.findall(whole.decode(errors="replace"))]
+        return found
 
     def stop(self, *names: str) -> dict[str, int]:
         """Stop children with SIGINT (all by default) and wait; returns their exit codes.

@@ -14,10 +14,10 @@ from og_ros.attest.verifier import Verifier
 ROLES: Final = ("models", "keys", "index")
 """What an authority may sign: model certificates, key certificates, the index and its own successors."""
 
-KEY_ROLES: Final = ("stage", "source", "observer", "log", "witness", "auditor", "operator")
+KEY_ROLES: Final = ("stage", "source", "observer", "log", "witness", "auditor", "operator", "settlement")
 """What a certified key is for: a stage's attestations, the first word on the data of named topics, records of what
 another node was seen to do, a log's checkpoints, cosignatures of them, audit reports, narrower envelopes and emergency
-stops (so that such a key can be revoked)."""
+stops (so that such a key can be revoked), a robot's checkpoints on a chain."""
 
 ROBOT_ROLES: Final = ("stage", "source", "observer")
 """The roles of keys that sign attestations, each for one stage of one robot."""

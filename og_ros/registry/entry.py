@@ -332,6 +332,8 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
         raise RegistryError(f"{what}: the role {role[:40]!a} is not one of {', '.join(KEY_ROLES)}")
     if role in ROBOT_ROLES and not (tree["robot"] and tree["stage"]):
         raise RegistryError(f"{what}: a key of role {role} needs a robot and a stage")
+    if role == "settlement" and not (tree["robot"] and algorithm == Algorithm.ES256):
+        raise RegistryError(f"{what}: a key of role settlement needs a robot, and is on P-256 (ES256)")
     if role in ("log", "witness"):
         if algorithm != Algorithm.EDDSA:
             raise RegistryError(f"{what}: a key of role {role} must be Ed25519 (EdDSA), as checkpoints demand")

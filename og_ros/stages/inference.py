@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ class Inference:
         sample = port.adapter.decode(payload)
         if not port.tensor.fits(sample.array.shape) or sample.array.dtype != port.tensor.dtype:
             found = Tensor("", sample.array.shape, sample.array.dtype.name)
-            raise ModelError(f"input {port.name}: the message gives {found}, the model takes {port.tensor}")
+            raise ModelError(
+                f"input {port.name}: the message gives {found}, the model takes {port.tensor}"
+                f"{_reshaped(port.adapter, sample.array.size, port.tensor)}"
+            )
         return sample
 
     def run(self, samples: Sequence[Sample], *, stamp_ns: int, frame_id: str = "", decode_ns: int = 0) -> Result:
@@ -139,3 +143,13 @@ def _port(side: str, name: str, config: InputConfig | OutputConfig, tensors: Seq
     if adapter.message_type != config.type:
         raise ConfigError(f"{side}.{name}: adapter {adapter.name} is for {adapter.message_type}, not {config.type}")
     return Port(name, tensor, adapter)
+
+
+def _reshaped(adapter: object, size: int, tensor: Tensor) -> str:
+    """Return the option with which an adapter of arrays would give what the model takes; empty where none would."""
+    known = [length for length in tensor.shape if isinstance(length, int)]
+    if getattr(adapter, "shape", ()) is not None or len(known) < len(tensor.shape) - 1:
+        return ""
+    rest = size // max(1, math.prod(known))
+    shape = [length if isinstance(length, int) else rest for length in tensor.shape]
+    return f"; options: {{shape: {shape}}} of this input would make it fit" if math.prod(shape) == size else ""

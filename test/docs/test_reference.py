@@ -27,6 +27,7 @@ from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection, describe_nodes
 from og_ros.nodes.fleet_file import load_fleet
 from og_ros.registry import Revocation, entry
+from og_ros.settlement import config as settlement
 from og_ros.stages.adapters import registered
 from og_ros.stages.pipeline import InputConfig, ModelConfig, OutputConfig, QosConfig, StageConfig, load_pipeline
 
@@ -170,6 +171,10 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         assert read_yaml(block.text.encode(), "it.yaml", 0, load_key=lambda _: public_pem(generate().public_key()))
     elif "version" in data:
         assert parse_policy(block.text.encode()).required_stages
+    elif "settlement" in data and "stages" not in data:
+        file = tmp_path / "settlement.yaml"
+        file.write_text(block.text)
+        assert settlement.load(file).section.backends
     else:
         file = tmp_path / "pipeline.yaml"
         file.write_text(block.text)
@@ -182,7 +187,7 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
 
 def test_findings_of_the_threat_model_are_tested() -> None:
     """Each kind in the table of attacks is one, and the tests raise it."""
-    folders = ("audit", "registry", "attacks", "support/attack_cases")
+    folders = ("audit", "registry", "attacks", "settlement", "support/attack_cases")
     tests = "".join(path.read_text() for folder in folders for path in (ROOT / "test" / folder).glob("*.py"))
     table = rows(DOCS / "concepts" / "threat-model.md", "## What an audit finds")
     kinds = [kind for row in table for kind in named(row[1])]
@@ -291,3 +296,10 @@ def test_examples_in_the_help_are_valid(verb: str, capsys: pytest.CaptureFixture
             build_parser().parse_args(words)
         except SystemExit:
             pytest.fail(f"og-ros {' '.join(words)}: {capsys.readouterr().err}")
+
+
+def test_settlement_fields_are_all_described() -> None:
+    text = (REFERENCE / "settlement.md").read_text()
+    for kind in (settlement.SettlementSection, settlement.BackendSection):
+        for field in fields(kind):
+            assert f"`{field.name}`" in text, f"settlement.md does not describe {field.name}"

@@ -51,6 +51,7 @@ from og_ros.log.checkpoint import parse_checkpoint
 from og_ros.registry import dsse, entry, openssf, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
+from og_ros.settlement import receipt, trie
 from og_ros.stages.adapters import create
 
 SIGNER: Final = signer_of(Algorithm.ES256)
@@ -327,6 +328,30 @@ def fuzz_message_fields(data: bytes) -> None:
     """The first byte chooses a type; what is read of it is finite or not, and never another exception."""
     layout = _TYPES.layout(_FIELD_TYPES[data[0] % 3] if data else _FIELD_TYPES[0])
     layout.not_finite(layout.read(data[1:]))
+
+
+def fuzz_settlement_receipts(data: bytes) -> None:
+    robot, receipts = receipt.decode(data)
+    assert receipt.decode(receipt.encode(robot, receipts)) == (robot, receipts)
+
+
+def fuzz_settlement_proof(data: bytes) -> None:
+    """An index in one byte, then a header and the nodes of a proof, each behind its length in two bytes."""
+    index, data = data[0] if data else 0, data[1:]
+    parts = []
+    while len(data) > 2 and len(parts) < 70:
+        size = int.from_bytes(data[:2], "big")
+        parts.append(data[2 : 2 + size])
+        data = data[2 + size :]
+    if len(parts) < 2:
+        return
+    with contextlib.suppress(OgError):
+        trie.read_header(parts[0])
+    with contextlib.suppress(OgError):
+        trie.receipt_logs(parts[1])
+    # The proof's first node is what the root says: what lies behind that is the robot's.
+    found = trie.verify(trie.header_hash(parts[1]), index, parts[1:])
+    trie.receipt_logs(found)
 
 
 ADAPTERS: Final = (

@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: E402
 from hostile_bags import HOSTILE_MCAP  # noqa: E402
 from lz4 import frame as lz4  # noqa: E402
+from made_block import receipts_of_a_block  # noqa: E402
 
 from og_ros.attest import cbor, digest, encode_attestation, keys, sealed_wire, side_file  # noqa: E402
 from og_ros.attest.commitment import SALT_SIZE, commitment_of  # noqa: E402
@@ -44,6 +45,7 @@ from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Ledger, note  # noqa: E402
 from og_ros.registry import openssf  # noqa: E402
+from og_ros.settlement import receipt  # noqa: E402
 
 POLICY = b"""\
 version: 1
@@ -72,11 +74,24 @@ def harness_envelope() -> Envelope:
     return envelope_format.read_yaml(data, "it", 0, load_key=lambda _: keys.public_pem(harnesses.SIGNER.public_key))
 
 
+def _settlement_seeds() -> dict[str, list[bytes]]:
+    receipts = receipts_of_a_block(3)
+    one = receipts[1].inclusion
+    assert one is not None
+    parts = (one.header, *one.proof)
+    return {
+        "settlement_receipts": [receipt.encode("robot-7", receipts)],
+        "settlement_proof": [bytes([one.index]) + b"".join(len(part).to_bytes(2, "big") + part for part in parts)],
+    }
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Good inputs by harness."""
+    made_up = _settlement_seeds()
     attestation = attestation_of()
     wire = encode_attestation(attestation)
     made: dict[str, list[bytes]] = {
+        **made_up,
         "cbor": [bytes.fromhex("a301020a4102626f6b8301190100f6"), attestation.signed_bytes],
         "statement": [cbor.encode(attestation.statement)],
         "cose": [attestation.cose],

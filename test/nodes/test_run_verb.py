@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -51,12 +52,12 @@ def prepare(directory: Path) -> None:
         writer.certify_model("wheel_control", "1.0.0", Inference.configure(stage).model.digest)
 
 
-def start(directory: Path, *options: str) -> subprocess.Popen[str]:
+def start(directory: Path, *options: str, stderr: int | IO[str] = subprocess.PIPE) -> subprocess.Popen[str]:
     """Run the verb in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "og_ros.cli.main", "run", "pipeline.yaml", *options],
         cwd=directory,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"},
     )
@@ -102,3 +103,28 @@ def test_stage_that_cannot_start_is_one_line(tmp_path: Path) -> None:
     errors = process.stderr.read() if process.stderr else ""
     assert "chmod 600" in errors
     assert "Traceback" not in errors
+
+
+def test_a_message_that_does_not_fit_is_told_on_the_terminal(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    said = tmp_path / "said"
+    with said.open("w") as stderr:
+        process = start(tmp_path, "--no-auditor", stderr=stderr)
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = rclpy.create_node("driver", context=context)
+    try:
+        publisher = node.create_publisher(Float32MultiArray, "/measured", 10)
+        deadline = time.monotonic() + 60
+        while "the message gives" not in said.read_text() and time.monotonic() < deadline:
+            publisher.publish(Float32MultiArray(data=[1.0, 2.0, 3.0]))
+            time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGINT)
+        code = process.wait(30)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+    assert code == 0, said.read_text()
+    line = next(line for line in said.read_text().splitlines() if "the message gives" in line)
+    assert line.startswith("control: input measured: the message gives float32[3], the model takes float32[")
+    assert "og_ros_run" in said.read_text()

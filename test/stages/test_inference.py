@@ -14,9 +14,10 @@ from tiny_onnx import weighted_sum
 from og_ros.attest import Algorithm, ModelReference, SoftwareSigner, keys
 from og_ros.errors import ConfigError, ModelError, OgError, RegistryError
 from og_ros.registry import RegistryWriter
+from og_ros.stages.adapters.registered import adapter_for, create
 from og_ros.stages.certified import require_certified
-from og_ros.stages.inference import Inference, output_stamp
-from og_ros.stages.model import OnnxModel
+from og_ros.stages.inference import Inference, Port, output_stamp
+from og_ros.stages.model import OnnxModel, Tensor
 from og_ros.stages.pipeline import InputConfig, ModelConfig, OutputConfig, StageConfig, load_pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,16 @@ def test_message_of_another_size_is_a_model_error() -> None:
 
 
 ROBOT, STAGE = "r", "s"
+
+
+def test_an_array_that_only_lacks_its_shape_names_the_option() -> None:
+    array = InputConfig("/x", "std_msgs/msg/Float32MultiArray", trigger=True)
+    vector = Tensor("x", (1, 2), "float32")
+    port = Port("x", vector, create(adapter_for(array.type), {}, "options"))
+    for values, hint in (([1.0, 2.0], "; options: {shape: [1, 2]} of this input would make it fit"), ([1.0], "")):
+        with pytest.raises(ModelError) as raised:
+            Inference(SUM, [port], [], []).decode(0, wire.serialize(wire.floats(np.array(values))))
+        assert str(raised.value).endswith(f"the model takes float32[1, 2]{hint}")
 
 
 @pytest.fixture

@@ -142,6 +142,7 @@ class Report:
             "policy": {"name": self.policy.name, "revision": self.policy.revision, "digest": self.policy.digest}
             if self.policy.digest
             else None,
+            **({"settlement": log.settled} if log is not None and log.settled else {}),
             **({"profiles": [profile.as_json() for profile in self.profiles]} if self.profiles else {}),
             "software": {"name": "og_ros", "version": __version__},
         }
@@ -190,5 +191,7 @@ def _not_checked(
         )
     notes += auditor.judge.not_checked()
     notes.append("the execution environment of the keys: no evidence was read; a software key proves no environment")
-    notes.append("settlement: no checkpoint was checked against witnesses or a chain")
+    settled = auditor.settlement_notes
+    notes += settled if settled is not None else ["settlement: no receipts of a chain were given (--settlement)"]
+    notes.append("witnesses: no checkpoint's cosignatures were checked")
     return notes

@@ -1,0 +1,47 @@
+"""The arguments of `og-ros audit` and `og-ros settle verify` that name receipts and who vouches for their blocks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from og_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from og_ros.audit.settled import SettlementEvidence
+
+
+def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Add them."""
+    parser.add_argument(
+        "--settlement", metavar="FILE", type=Path, required=required,
+        help="receipts of the log's settlement (og-ros settle status --export); needs --ledger",
+    )  # fmt: skip
+    parser.add_argument("--chain", metavar="URL", help="a node that you trust, to ask about the receipts' blocks")
+    parser.add_argument(
+        "--final-block", metavar="0xHASH", action="append", default=[],
+        help="hash of a block that you know to be final, to check receipts offline; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--finality", metavar="N", type=int, help="blocks that make one final (the node's word)")
+
+
+def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
+    """Read the evidence that the arguments name; raises SettlementError or ConfigError."""
+    if args.settlement is None:
+        if args.chain or args.final_block:
+            raise ConfigError("--chain and --final-block are for receipts: give them by --settlement")
+        return None
+    if args.ledger is None:
+        raise ConfigError("--settlement needs --ledger: receipts are of a log's checkpoints")
+    from og_ros.audit.settled import open_evidence
+
+    if args.finality is not None and args.finality < 1:
+        raise ConfigError(f"--finality is {args.finality}; it must be at least 1")
+    blocks = set()
+    for text in args.final_block:
+        try:
+            blocks.add(bytes.fromhex(text.removeprefix("0x")))
+        except ValueError as error:
+            raise ConfigError(f"--final-block {text[:80]!a} is no block's hash") from error
+    return open_evidence(args.settlement, args.chain, blocks, args.finality)

@@ -1,0 +1,1 @@
+"""Settlement: where a log's checkpoint becomes final, and receipts that show it. Chains need og_ros[evm]."""

@@ -1,0 +1,62 @@
+"""Compiles the settlement contracts with Vyper: compile_contracts.py VYPER [--check] writes, or compares, NAME.json.
+
+An artefact beside each source holds what a client needs (ABI, bytecode) and what a reader needs to compile it again
+and get the same bytes (compiler, EVM version, SHA-256 of the source). With --check nothing is written: exit code 1
+where an artefact is not what its source compiles to.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent.parent / "og_ros" / "settlement" / "contracts"
+CONTRACTS = ("NodeRegistry", "DecisionChain")
+EVM_VERSION = "shanghai"
+
+
+def compiled(vyper: Path, name: str) -> str:
+    """Return the artefact of one contract as JSON text."""
+    source = FOLDER / f"{name}.vy"
+
+    # A relative path: the compiler's output must not depend on where the checkout lies.
+    command = [vyper, "-f", "bytecode,bytecode_runtime,abi", source.name]
+    done = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
+    bytecode, runtime, abi = done.stdout.strip().splitlines()
+    artefact = {
+        "contract": name,
+        "compiler": f"vyper {version_of(vyper)}",
+        "evm_version": EVM_VERSION,
+        "source_sha256": sha256(source.read_bytes()).hexdigest(),
+        "bytecode_sha256": sha256(bytes.fromhex(bytecode.removeprefix("0x"))).hexdigest(),
+        "abi": json.loads(abi),
+        "bytecode": bytecode,
+        "runtime": runtime,
+    }
+    return json.dumps(artefact, indent=1) + "\n"
+
+
+def version_of(vyper: Path) -> str:
+    """Return what the compiler calls itself."""
+    return subprocess.run([vyper, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> int:
+    vyper = Path(sys.argv[1]).absolute()
+    code = 0
+    for name in CONTRACTS:
+        target = FOLDER / f"{name}.json"
+        text = compiled(vyper, name)
+        if "--check" not in sys.argv[2:]:
+            target.write_text(text)
+        elif not target.is_file() or target.read_text() != text:
+            print(f"{target.name} is not what {name}.vy compiles to", file=sys.stderr)
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
