@@ -127,7 +127,9 @@ def test_what_is_no_private_key_is_refused(tmp_path: Path, data: bytes) -> None:
     refused(keys.load_private, write(tmp_path / "key.pem", data), "holds no private key in unencrypted PEM")
 
 
-@pytest.mark.parametrize("data", [b"", b"no key", pem(keys.generate()), bytes(100)])
+@pytest.mark.parametrize(
+    "data", [b"", b"no key", pem(keys.generate()), bytes(100)], ids=["empty", "text", "private", "zeros"]
+)
 def test_what_is_no_public_key_is_refused(tmp_path: Path, data: bytes) -> None:
     refused(keys.load_public, write(tmp_path / "key.pub", data), "is no public key in PEM")
 
