@@ -17,8 +17,8 @@ LAG_MS: Final = 500
 class SigningQueue(Generic[T]):
     """A queue between the thread that publishes outputs and the thread that signs them.
 
-    `put` returns once at most `capacity` wait beside the one that is being signed, and the oldest of all has waited for
-    less than `lag_ns`. So whatever holds the signing up (a disk that takes no write, a machine without a free core)
+    `put` returns once at most `capacity` wait beside the one that is being signed, the oldest of all has waited for
+    less than `lag_ns`, and the newest is not to wait for longer, by what signatures took lately. So whatever holds the signing up (a disk that takes no write, a machine without a free core)
     slows the stage down instead of leaving outputs without attestations behind it.
     """
 
@@ -29,6 +29,8 @@ class SigningQueue(Generic[T]):
         self._added = threading.Condition(self._lock)
         self._signed = threading.Condition(self._lock)
         self._closed = False
+        self._begun_ns = 0
+        self._cost_ns = 0.0  # of a signature: half of it the last one's, a quarter the one's before, and so on
 
     def put(self, item: T) -> int:
         """Add an item, and wait for room; returns for how long it waited because of the age of the oldest, ns."""
@@ -52,12 +54,15 @@ class SigningQueue(Generic[T]):
                 if self._closed:
                     return None
                 self._added.wait()
+            self._begun_ns = time.monotonic_ns()
             return self._waiting[0][1]
 
     def done(self) -> None:
         """Remove the oldest item: it is signed and published, or cannot be."""
         with self._lock:
             self._waiting.popleft()
+            took_ns = time.monotonic_ns() - self._begun_ns
+            self._cost_ns = (self._cost_ns + took_ns) / 2 if self._cost_ns else took_ns
             self._signed.notify_all()
 
     def join(self) -> None:
@@ -73,4 +78,6 @@ class SigningQueue(Generic[T]):
             self._added.notify()
 
     def _late(self, now_ns: int) -> bool:
-        return now_ns - self._waiting[0][0] >= self._lag_ns
+        # The age alone would let any number in at once, as inputs that waited while the stage did.
+        awaited_ns = (len(self._waiting) - 1) * self._cost_ns
+        return now_ns - self._waiting[0][0] >= self._lag_ns or awaited_ns >= self._lag_ns
