@@ -18,8 +18,9 @@ class SigningQueue(Generic[T]):
     """A queue between the thread that publishes outputs and the thread that signs them.
 
     `put` returns once at most `capacity` wait beside the one that is being signed, the oldest of all has waited for
-    less than `lag_ns`, and the newest is not to wait for longer, by what signatures took lately. So whatever holds the signing up (a disk that takes no write, a machine without a free core)
-    slows the stage down instead of leaving outputs without attestations behind it.
+    less than `lag_ns`, and the newest is not to wait for longer, by what signatures took lately. So whatever holds the
+    signing up (a disk that takes no write, a machine without a free core) slows the stage down instead of leaving
+    outputs without attestations behind it.
     """
 
     def __init__(self, capacity: int, lag_ns: int) -> None:
