@@ -166,14 +166,16 @@ def test_the_auditors_clock_is_set(peer: Peer, tmp_path: Path, faults: Path, jum
 def test_no_memory_for_the_log(peer: Peer, tmp_path: Path) -> None:
     """An auditor whose memory is cut off ends with an error, and the next one has everything."""
     rig = Rig(tmp_path)
-    with feeding(peer, 200), rig.stage():
+    with feeding(peer, 200) as feed, rig.stage():
         with rig.auditor() as auditor:
             until(lambda: len(rig.in_log()) > 50, "the log")
             pid = auditor._process.pid
             used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
             resource.prlimit(pid, resource.RLIMIT_AS, (used, used))
+            feed.rate = 1500  # what it has freed before is soon used up
             code = auditor.join()
             assert code != 0
+        feed.rate = 200
         accepted = rig.logged()
         assert accepted
         with rig.auditor() as auditor:

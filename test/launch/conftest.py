@@ -141,11 +141,14 @@ class Graph:
         return "absent" if answer is None else STATES[answer.current_state.id]
 
     def parameters(self, name: str, *names: str) -> list[Any]:
-        """Return parameters of a node."""
+        """Return parameters of a node, once it answers."""
         from rcl_interfaces.srv import GetParameters
         from rclpy.parameter import parameter_value_to_python
 
-        answer = self.call(GetParameters, f"{name}/get_parameters", GetParameters.Request(names=names))
+        end = time.monotonic() + 60.0
+        request = GetParameters.Request(names=names)
+        while (answer := self.call(GetParameters, f"{name}/get_parameters", request)) is None:
+            assert time.monotonic() < end, f"{name} does not answer"
         return [parameter_value_to_python(value) for value in answer.values]
 
     def wait(self, condition: Callable[[], Any], launched: Launched, seconds: float = 60.0) -> None:
