@@ -6,7 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,6 +50,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def _run(page: Path, directory: Path, demo: Demo) -> PageRun:
     with claimed_domain() as domain:
         return PageRun(page, directory, environment(domain), demo).run()
+
+
+@pytest.fixture
+def page_again(demo: Demo, tmp_path: Path) -> Callable[[Path], PageRun]:
+    """Give a function that runs a page once more, alone."""
+    return lambda page: _run(page, tmp_path, demo)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -17,13 +18,20 @@ def with_commands() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", with_commands(), ids=lambda page: page.stem)
-def test_every_command_works(page: Path, page_runs: dict[Path, Future[PageRun]]) -> None:
+def test_every_command_works(
+    page: Path, page_runs: dict[Path, Future[PageRun]], page_again: Callable[[Path], PageRun]
+) -> None:
     run = page_runs[page].result(2 * TIMEOUT_S)
     if run.missing:
         pytest.skip(f"not here, and tests do not download: {run.missing}")
     assert run.steps
-    for step in run.steps:
-        check(step)
+    try:
+        for step in run.steps:
+            check(step)
+    except AssertionError as error:
+        print(f"once more, since nodes of several pages ran side by side: {error}")
+        for step in page_again(page).steps:
+            check(step)
 
 
 def check(step: Step) -> None:
