@@ -27,6 +27,10 @@ class DisclosureError(OgError):
     """A side file or a disclosure file that cannot be read; the message names the file."""
 
 
+class EvidenceError(OgError):
+    """Evidence that cannot be made, read, or appraised; the message names the format and what was wrong."""
+
+
 class RegistryError(OgError):
     """A registry that is missing, malformed, or whose signatures do not hold."""
 

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "og_ros"
 FLOORS = (
     {"errors", "paths"},
     {"attest", "sim"},
+    {"evidence"},
     {"log", "registry"},
     {"stages"},
     {"settlement"},
