@@ -16,6 +16,7 @@ from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.findings import Finding
 from og_ros.audit.judge import RunTotals, SessionTotal
 from og_ros.audit.ledger import LogCheck
+from og_ros.audit.log_signatures import CLASSICAL
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.processes import rare_collection
@@ -140,6 +141,7 @@ class _Run:
         types = {topic.name: topic.type for topic in bag.topics.values() if topic.type not in SEALED_TYPES}
         self._findings += auditor.contradictions.finish(types)
         self._findings += auditor.judge.run(_totals(auditor, self._again))
+        self._findings += _checkpoints_below(self._policy, auditor)
         if self._sealed is not None:
             self._findings += self._sealed.gaps()
         if self._disclosures is not None:
@@ -192,6 +194,18 @@ def _miscounted(bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> I
             yield Finding(
                 "recording_incomplete", f"{topic}: {read} messages were read, and {said} are said to be there", topic
             )
+
+
+def _checkpoints_below(policy: Policy, auditor: Auditor) -> Iterator[Finding]:
+    """Hold how the log's checkpoints are signed against the policy; a log that was not read is signed by nobody."""
+    if policy.checkpoint == CLASSICAL:
+        return
+    view = auditor.log
+    if view is None:
+        yield Finding("below_policy", f"{policy.checkpoint} checkpoints are demanded, and no log that holds was read")
+    elif not view.trusted or view.checkpoints != policy.checkpoint:
+        how = f"signed {view.checkpoints}" if view.trusted else "under a key that no registry stands for"
+        yield Finding("below_policy", f"log {view.origin}: its checkpoints are {how}; {policy.checkpoint} is demanded")
 
 
 def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals:

@@ -135,7 +135,8 @@ class Report:
             },
             "log": None
             if log is None
-            else {"origin": log.origin, "size": log.size, "root": log.root, "checkpointed": log.covered},
+            else {"origin": log.origin, "size": log.size, "root": log.root, "checkpointed": log.covered}
+            | {"checkpoints": log.checkpoints},
             "reexecution": self.reexecution,
             "disclosure": self.auditor.disclosure.as_json(),
             "sealed": self.sealed,
