@@ -100,7 +100,7 @@ def test_a_wrong_second_signature_is_refused(tmp_path: Path) -> None:
         return SignedNote(note.text, (first, replace(second, signature=other.sign(note.text.encode(), CONTEXT))))
 
     edit_notes(directory, swap)
-    with Ledger.open(directory) as ledger, pytest.raises(LogError, match="signature of the ML-DSA-65 key .* is wrong"):
+    with Ledger.open(directory) as ledger, pytest.raises(LogError, match=r"signature of the ML-DSA-65 key .* is wrong"):
         ledger.verify(post_quantum=BOUND)
 
 
