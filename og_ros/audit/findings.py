@@ -126,6 +126,9 @@ KINDS: Final[dict[str, Kind]] = {
     "loss_exceeds_policy": Kind(_V, "More records are missing than the policy allows."),
     "latency_exceeds_policy": Kind(_V, "A decision took longer from sensor to command than the policy allows."),
     "decision_unlinked": Kind(_W, "A command could not be traced back to recorded sensor messages."),
+    "rests_on_broken": Kind(
+        _V, "Nothing but signatures of algorithms that the policy holds broken by now stands for it, and none is older."
+    ),
     "root_not_trusted": Kind(_V, "The registry's root is not the one that the policy or the command pins."),
     # Fleet: what takes more than one recording to see
     "replayed_across_recordings": Kind(_V, "The same attestation arrived at two different times in two recordings."),

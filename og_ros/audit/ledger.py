@@ -95,6 +95,7 @@ class LogCheck:
         self.view = LogView(
             ledger.origin, report.size, report.root.hex(), covered, trusted, settled=told, checkpoints=signatures.kind
         )
+        self.checkpoint_sizes = [stored.size for stored in ledger.checkpoints()]
         self._matched = bytearray(report.size)
 
     def look_up(self, inference: Inference) -> Iterator[Finding]:
@@ -106,6 +107,7 @@ class LogCheck:
         index = self._index(inference.attestation)
         if index is not None:
             self._matched[index] = 1
+            inference.leaf = index
         if view.trusted:
             inference.logged = index is not None and index < view.covered
             if self.settled is not None and index is not None:

@@ -65,6 +65,9 @@ def test_levels_are_what_the_evidence_bears(case: Case) -> None:
     )
     assert levels(case.check()) == final
     assert not case.check().findings
+    assert [anchor.size for anchor in case.check().anchors] == [5, 9], "vouched blocks date the leaves"
+    assert all(abs(anchor.time_ns / 1e9 - case.place.now()) < 600 for anchor in case.check().anchors)
+    assert not case.check(chain=None).anchors
     assert levels(case.check(finality=10**6)) == [*["included"] * 4, "", ""]
     assert levels(case.check(chain=None)) == submitted
     first, second = (one.inclusion.block_hash for one in case.receipts if one.inclusion)
