@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -238,7 +239,7 @@ def _ask_chain(
         text = f"the code at {name.contract} is not that of DecisionChain as og_ros has it"
         yield Finding("settlement_contract_unknown", f"robot {evidence.robot}: {text}")
     known = {receipt.entry.sequence: receipt.entry for receipt in receipts}
-    for event in chain.events(name):
+    for event in chain.events(name, _first_block(receipts)):
         entry = event.entry
         if entry.sequence in known:
             if known[entry.sequence] != entry:
@@ -251,6 +252,18 @@ def _ask_chain(
     count = chain.head(name).count
     if count <= max(known):
         yield _finding("settlement_forged", evidence.robot, receipts[-1].entry, f"the chain has only {count}")
+
+
+def _first_block(receipts: Sequence[Receipt]) -> int:
+    """Return the block of a chain's first checkpoint, before which it has no event; 0 where no receipt shows it."""
+    from og_ros.settlement import trie
+
+    for receipt in receipts:
+        if receipt.entry.sequence == 0 and receipt.inclusion is not None:
+            with contextlib.suppress(SettlementError):  # a forged one was found before
+                _included(receipt)
+                return trie.read_header(receipt.inclusion.header)[0]
+    return 0
 
 
 def _notes(evidence: SettlementEvidence, registry: Registry | None) -> Iterator[str]:
