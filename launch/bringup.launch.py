@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
-from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
+from launch.actions import DeclareLaunchArgument, EmitEvent, ExecuteProcess, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit, OnProcessStart
 from launch.events import matches_action
 from launch.events.process import ProcessExited
@@ -24,7 +24,8 @@ from lifecycle_msgs.msg import Transition
 from og_ros.errors import ConfigError
 from og_ros.nodes.bringup import AUDITOR, NodeDescription, Parameter, describe_nodes
 from og_ros.nodes.relative_topics import relative
-from og_ros.stages.pipeline import load_pipeline
+from og_ros.nodes.settling import DRAIN_S, RESTART_S, SETTLER, settler_command
+from og_ros.stages.pipeline import Pipeline, load_pipeline
 
 _VERDICTS = defaultdict(
     lambda: "what it wrote says why",
@@ -74,6 +75,12 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "gate", default_value="true", choices=SWITCH, description="run the gate, if the file has a section gate"
+    ),
+    DeclareLaunchArgument(
+        "settle",
+        default_value="true",
+        choices=SWITCH,
+        description="run the settler beside the auditor, if the file has a section settlement",
     ),
     DeclareLaunchArgument(
         "record", default_value="false", choices=SWITCH, description="run the recorder, by the file's section recorder"
@@ -127,6 +134,9 @@ def _start(context: LaunchContext) -> list[Action]:
     if given["parameters"] and not Path(given["parameters"]).is_file():  # launch would only warn
         raise ConfigError(f"parameters: there is no file {given['parameters']}")
     nodes = [_node(description, given) for description in descriptions]
+    beside = []
+    if given["auditor"] == "true" and given["settle"] == "true":
+        beside += _settler(pipeline)
     handlers = []
     if given["required"] == "true":
         handlers += [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_ended)) for node in nodes]
@@ -135,7 +145,24 @@ def _start(context: LaunchContext) -> list[Action]:
         handlers += [RegisterEventHandler(OnProcessExit(target_action=node, on_exit=_concluded)) for node in auditors]
     if given["autostart"] == "launch":
         handlers += [handler for node in nodes if isinstance(node, LifecycleNode) for handler in _driven(node)]
-    return [*handlers, *nodes]
+    return [*handlers, *nodes, *beside]
+
+
+def _settler(pipeline: Pipeline) -> list[Action]:
+    """Return the process that settles the auditor's checkpoints; told to stop, it waits for the auditor's last one."""
+    command = settler_command(pipeline, after_writer=True)
+    if command is None:
+        return []
+    return [
+        ExecuteProcess(
+            cmd=command,
+            name=SETTLER,
+            output="screen",
+            respawn=True,
+            respawn_delay=RESTART_S,
+            sigterm_timeout=str(DRAIN_S + 5),
+        )
+    ]
 
 
 def _node(description: NodeDescription, given: dict[str, str]) -> Node:

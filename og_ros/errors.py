@@ -39,6 +39,14 @@ class LogError(OgError):
     """A log, checkpoint or proof that is malformed or does not hold."""
 
 
+class SignatureMissing(LogError):
+    """A checkpoint without a signature that its log makes, as when somebody took it off."""
+
+
+class KeyChangeError(LogError):
+    """A log whose keys changed without a record in it that the keys before signed."""
+
+
 class BagError(OgError):
     """A recording that cannot be read; the message names the file."""
 

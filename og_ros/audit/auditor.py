@@ -14,6 +14,7 @@ from og_ros.audit import links
 from og_ros.audit.contradictions import Contradictions
 from og_ros.audit.disclosure_tally import DisclosureTally
 from og_ros.audit.disclosures import Disclosures
+from og_ros.audit.endurance import Endurance
 from og_ros.audit.examine import Checked, Examiner, Item, message_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
@@ -103,6 +104,7 @@ class Auditor:
         clock_offset: Callable[[], int] = lambda: 0,
         reexecuted: Mapping[bytes, bool] | None = None,
         disclosures: Disclosures | None = None,
+        endurance: Endurance | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self.registry = registry
@@ -120,6 +122,7 @@ class Auditor:
         self._log = log
         self._reexecuted = reexecuted or {}
         self._disclosures = disclosures
+        self._endurance = endurance
         self.disclosure = DisclosureTally()
         self._live = live
         # How late attestations come, and since when: the worst of the last while, or else the newest.
@@ -277,6 +280,8 @@ class Auditor:
             # A record that its key did not sign says nothing about the session that it names.
             if self._log is not None:
                 self._consult_log(self._log, inference)
+            if self._endurance is not None:
+                self._endurance.judge(inference)
             self._report_all(self.sessions.add(inference))
             self._report_all(self.contradictions.take(inference))
             # Nor does it say which topics the session writes.

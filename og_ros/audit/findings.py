@@ -88,6 +88,12 @@ KINDS: Final[dict[str, Kind]] = {
     # Log
     "log_invalid": Kind(_V, "The log's leaves, root, tiles or checkpoint do not fit together."),
     "log_key_unregistered": Kind(_V, "The log's key is not registered as a log key."),
+    "log_key_change_invalid": Kind(
+        _V, "The log's key changed without a leaf that its key before signed, or by a key that was revoked or expired."
+    ),
+    "log_signature_stripped": Kind(
+        _V, "A checkpoint lacks the ML-DSA-65 signature that the registry, or the log itself, says its log makes."
+    ),
     "log_forked": Kind(_V, "The log is not the one whose signed checkpoint was recorded."),
     "log_rewound": Kind(_V, "The log has fewer leaves than a signed checkpoint of it that was recorded."),
     "missing_from_log": Kind(_V, "A recorded attestation is not in the log, though others around it are."),
@@ -120,6 +126,9 @@ KINDS: Final[dict[str, Kind]] = {
     "loss_exceeds_policy": Kind(_V, "More records are missing than the policy allows."),
     "latency_exceeds_policy": Kind(_V, "A decision took longer from sensor to command than the policy allows."),
     "decision_unlinked": Kind(_W, "A command could not be traced back to recorded sensor messages."),
+    "rests_on_broken": Kind(
+        _V, "Nothing but signatures of algorithms that the policy holds broken by now stands for it, and none is older."
+    ),
     "root_not_trusted": Kind(_V, "The registry's root is not the one that the policy or the command pins."),
     # Fleet: what takes more than one recording to see
     "replayed_across_recordings": Kind(_V, "The same attestation arrived at two different times in two recordings."),

@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from og_ros.attest import Attestation, cose
-from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
+from og_ros.audit.log_signatures import CLASSICAL, bound_keys, finding_of, log_signatures
 from og_ros.audit.records import Inference, SessionKey
 from og_ros.audit.sessions import SessionChecker
 from og_ros.audit.settled import Settled, SettlementEvidence, check
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
-from og_ros.registry import Registry, Status
+from og_ros.registry import Registry
 
 # A leaf may lie so many places away from where its neighbours in the session are.
 _NEARBY: Final = 512
@@ -32,7 +30,8 @@ class LogView:
 
     `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `trusted` says
     that a registry certifies the log's key: without that, nothing counts as logged. `outside` counts the leaves of the
-    recorded sessions from before or after the recording. `settled` says what was found of its settlement.
+    recorded sessions from before or after the recording. `settled` says what was found of its settlement, `checkpoints`
+    how its checkpoints are signed (CHECKPOINTS).
     """
 
     origin: str
@@ -42,6 +41,7 @@ class LogView:
     trusted: bool
     outside: int = 0
     settled: str = ""
+    checkpoints: str = CLASSICAL
 
 
 @dataclass
@@ -69,13 +69,15 @@ class LogCheck:
         self._ledger = ledger
         self._sessions: dict[SessionKey, _Logged] = {}
         self._ahead: Counter[str] = Counter()
-        problem = _key_problem(ledger, registry) if registry is not None else ""
-        if problem:
-            self.findings.append(Finding("log_key_unregistered", f"log {ledger.origin}: {problem}"))
+        signatures = log_signatures(ledger, registry)
+        self.findings += signatures.findings
+        if signatures.history is None:
+            return
+        self.keys = signatures.history
         try:
-            report = ledger.verify()
+            report = ledger.verify(post_quantum=bound_keys(ledger.origin, registry))
         except LogError as error:
-            self.findings.append(Finding("log_invalid", f"log {ledger.origin}: {error}"))
+            self.findings.append(finding_of(ledger.origin, error))
             return
         covered = report.latest.size if report.latest is not None else 0
         if covered < report.size:
@@ -85,12 +87,15 @@ class LogCheck:
                     f"log {ledger.origin}: {report.size - covered} of {report.size} leaves are under no checkpoint yet",
                 )
             )
-        trusted = registry is not None and not problem
+        trusted = registry is not None and signatures.certified
         if settlement is not None:
             self.settled = check(settlement, ledger, registry)
             self.findings += self.settled.findings
         told = self.settled.summary if self.settled is not None else ""
-        self.view = LogView(ledger.origin, report.size, report.root.hex(), covered, trusted, settled=told)
+        self.view = LogView(
+            ledger.origin, report.size, report.root.hex(), covered, trusted, settled=told, checkpoints=signatures.kind
+        )
+        self.checkpoint_sizes = [stored.size for stored in ledger.checkpoints()]
         self._matched = bytearray(report.size)
 
     def look_up(self, inference: Inference) -> Iterator[Finding]:
@@ -102,6 +107,7 @@ class LogCheck:
         index = self._index(inference.attestation)
         if index is not None:
             self._matched[index] = 1
+            inference.leaf = index
         if view.trusted:
             inference.logged = index is not None and index < view.covered
             if self.settled is not None and index is not None:
@@ -174,8 +180,11 @@ class LogCheck:
                 stage=stage,
             )
         outside = 0
+        changes = {epoch.change.index for epoch in self.keys.epochs if epoch.change is not None}
         for start, stop in _runs(self._matched):
             for leaf in self._ledger.leaves(start, stop):
+                if leaf.index in changes:
+                    continue
                 try:
                     attestation = cose.decode(leaf.data)
                 except AttestationError as error:
@@ -205,17 +214,3 @@ def _runs(matched: bytearray) -> Iterator[tuple[int, int]]:
         stop = matched.find(1, start)
         yield start, stop if stop >= 0 else len(matched)
         start = matched.find(0, stop) if stop >= 0 else -1
-
-
-def _key_problem(ledger: Ledger, registry: Registry) -> str:
-    """Return why a registry does not stand for the log's key; empty when it does."""
-    identity = key_id(Ed25519PublicKey.from_public_bytes(ledger.key.public_key))
-    certificate = registry.key(identity)
-    if certificate is None or certificate.role != "log":
-        return f"its key {identity.hex()[:16]} is not registered"
-    if certificate.origin != ledger.origin:
-        return f"its key is registered for the log {certificate.origin}"
-    newest = ledger.latest_checkpoint()
-    if newest is not None and certificate.status(newest.signed_ns) is not Status.VALID:
-        return f"its key was {certificate.status(newest.signed_ns).value} at the last checkpoint"
-    return ""

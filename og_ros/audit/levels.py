@@ -38,7 +38,7 @@ def levels_of(inference: Inference) -> Mapping[str, str]:
     """
     statement = inference.attestation.statement
     return _levels(
-        inference.signed is True,
+        inference.signed is True and not inference.broken,
         statement.mode_used is Mode.OBSERVED or inference.key_role == "observer",
         inference.certified is True,
         names_no_model(statement),

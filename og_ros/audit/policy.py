@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from og_ros.audit.axes import AXES
+from og_ros.audit.endurance import NAMES
+from og_ros.audit.log_signatures import CHECKPOINTS, CLASSICAL
 from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
-from og_ros.errors import PolicyError
+from og_ros.errors import PolicyError, RegistryError
+from og_ros.registry.timestamp import read_time
 
 VERSION: Final = 1
 EVERY: Final = "*"
@@ -61,7 +64,8 @@ class Policy:
     `name`, `revision` and `description` are for people. `decisions` names the topics of commands, `decision_levels` the
     least level by axis over the whole chain of a command. `stages` maps a stage that must be present to its demands
     ("*": every stage). `max_loss` is the share of records (0 to 1) that a topic or session may miss, `topic_loss` that
-    of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. Times in ns.
+    of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. `checkpoint` is
+    how the log's checkpoints must be signed at least, `broken` since when algorithms are no more believed. Times in ns.
     """
 
     digest: str = ""
@@ -77,6 +81,8 @@ class Policy:
     max_clock_skew_ns: int = 10 * 10**9
     max_chain_latency_ns: int | None = None
     min_reexecuted: float = 0.0
+    checkpoint: str = CLASSICAL
+    broken: Mapping[str, int] = field(default_factory=dict)
 
     def stage(self, name: str) -> StageDemands:
         """Return what is demanded of a stage, with what is demanded of every stage."""
@@ -133,6 +139,8 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
         max_clock_skew_ns=int(top.number("max_clock_skew_s", 10.0, 0.0, 1e6) * 1e9),
         max_chain_latency_ns=_milliseconds(top, "max_chain_latency_ms"),
         min_reexecuted=_reexecution(top),
+        checkpoint=top.choice("checkpoint", CHECKPOINTS) if top.has("checkpoint") else CLASSICAL,
+        broken=_broken(top),
     )
     top.end()
     return policy
@@ -163,6 +171,20 @@ def _reexecution(top: Section) -> float:
     share = section.number("minimum_share", 0.0, 0.0, 1.0)
     section.end()
     return share
+
+
+def _broken(top: Section) -> dict[str, int]:
+    """Return since when each algorithm is held broken."""
+    section = top.section("broken")
+    found: dict[str, int] = {}
+    for name in section.names():
+        if name not in NAMES:
+            raise section.error(name, f"is no algorithm of signatures here: {', '.join(NAMES)}")
+        try:
+            found[name] = read_time(section.written(name), name)
+        except RegistryError as error:
+            raise section.error(name, "must be a time in UTC like 2035-01-01T00:00:00Z") from error
+    return found
 
 
 def _only_levels(top: Section, name: str) -> dict[str, str]:

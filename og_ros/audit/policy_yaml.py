@@ -96,6 +96,14 @@ class Section:
             raise self.error(name, "must be text of one line, or a number")
         return text
 
+    def written(self, name: str) -> str:
+        """Return one value as it is written, such as a time, which YAML would read as it likes; empty when missing."""
+        self._asked[name] = None
+        node = self._fields.get(name)
+        if node is not None and not isinstance(node, yaml.ScalarNode):
+            raise self.error(name, "must be one value")
+        return "" if node is None else str(node.value)
+
     def texts(self, name: str) -> tuple[str, ...]:
         """Return a list of texts, empty when it is missing."""
         found = []

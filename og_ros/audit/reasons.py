@@ -61,7 +61,7 @@ class Facts:
     `registry`, `key`, `model`, `log` and `settled` describe what was found and are empty where there was none. `traced`
     says where each input came from, `untraced` what is missing, `hidden` which fields are not clear. `source`:
     data begins with it; `modelless`: it names no model or driver; `observed`: its mode or its key is that of who only
-    looks on.
+    looks on. `broken`: the signature is of a broken algorithm, and nothing shows that it is older.
     """
 
     stage: str
@@ -88,6 +88,7 @@ class Facts:
     hidden: tuple[str, ...]
     revealed: tuple[str, ...]
     settled: str = ""
+    broken: bool = False
 
 
 def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | None) -> Facts:
@@ -122,6 +123,7 @@ def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | Non
         hidden=tuple(_hidden(inference, revealed=False)),
         revealed=tuple(_hidden(inference, revealed=True)),
         settled=log.settled if log is not None else "",
+        broken=inference.broken,
     )
 
 
@@ -148,6 +150,10 @@ def _unsigned(facts: Facts, what: str) -> _Told:
             (),
             "give the registry: og-ros audit --registry DIR",
         )
+    if facts.broken:
+        remedy = "a settled checkpoint of before, or a log that is signed with an algorithm that holds"
+        evidence = (facts.signature, facts.log, facts.settled)
+        return f"the signature that stands for {what} is of a broken algorithm", evidence, remedy
     problems = facts.key_problems or (f"{facts.signature}: does not match the statement",)
     return f"no valid signature stands for {what}", problems, "a signature by a key that is certified for this stage"
 

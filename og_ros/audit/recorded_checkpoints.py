@@ -9,11 +9,11 @@ from og_ros.attest.cdr import CdrReader
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Record
 from og_ros.errors import AttestationError, LogError
-from og_ros.log import Ledger, open_checkpoint
+from og_ros.log import Ledger
 
 CHECKPOINT_TYPE: Final = "og_ros/msg/Checkpoint"
 _MAX_ORIGIN: Final = 255
-_MAX_NOTE: Final = 4096
+_MAX_NOTE: Final = 65_536
 _HASH_SIZE: Final = 32
 
 
@@ -24,10 +24,10 @@ def check(ledger: Ledger, records: Iterable[Record]) -> Iterator[Finding]:
     Raises LogError when the log cannot be read.
     """
     told: set[tuple[int, bytes]] = set()
-    size = ledger.size
+    size, keys = ledger.size, ledger.keys()
     for record in records:
         try:
-            head = open_checkpoint(_note(record.payload), ledger.key, ledger.origin)
+            head = keys.open_checkpoint(_note(record.payload))
         except (AttestationError, LogError):
             continue
         if (head.size, head.root) in told:

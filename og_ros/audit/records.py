@@ -60,7 +60,8 @@ class Inference:
     `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
     `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
     level on each axis over the whole chain, once it is resolved. `settled` is how far a checkpoint over it came on a
-    chain; empty where none did, or it is not logged.
+    chain; empty where none did, or it is not logged. `leaf` is its place in the log, None where it is in none. `broken`
+    says that its signature counts no more: the algorithm is broken, and nothing shows that it was made before.
     """
 
     attestation: Attestation
@@ -71,6 +72,8 @@ class Inference:
     key_role: str = ""
     logged: bool | None = None
     settled: str = ""
+    leaf: int | None = None
+    broken: bool = False
     sources: list[Inference | None] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
     outputs_seen: list[bool] = field(default_factory=list)

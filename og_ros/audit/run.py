@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,9 +14,11 @@ from og_ros.attest.content_key import KeyRing
 from og_ros.audit import recorded_checkpoints
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.disclosures import Disclosures
+from og_ros.audit.endurance import Endurance
 from og_ros.audit.findings import Finding
 from og_ros.audit.judge import RunTotals, SessionTotal
 from og_ros.audit.ledger import LogCheck
+from og_ros.audit.log_signatures import CLASSICAL
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.processes import rare_collection
@@ -46,11 +49,13 @@ def audit_bag(
     disclosures: Disclosures | None = None,
     unseal_key: ec.EllipticCurvePrivateKey | None = None,
     settlement: SettlementEvidence | None = None,
+    at_ns: int | None = None,
 ) -> Report:
     """Audit a recording, with `jobs` processes.
 
     `reexecution` says what is to be run again, `disclosures` reveal what stages committed to, `unseal_key` opens a
-    sealed recording, `settlement` are receipts that the log of `ledger` is held against.
+    sealed recording, `settlement` are receipts that the log of `ledger` is held against, `at_ns` is the date (ns since
+    1970, default now) at which the policy's list of broken algorithms is applied.
 
     `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
     something could not be read at all; what does not hold is in the report's findings.
@@ -58,7 +63,7 @@ def audit_bag(
     with rare_collection(), open_bag(path) as bag:
         run = _Run(bag, registry, policy or Policy(), jobs, disclosures, unseal_key)
         run.execute_again(reexecution, progress)
-        run.stream(ledger, settlement, observers, progress)
+        run.stream(ledger, settlement, observers, progress, time.time_ns() if at_ns is None else at_ns)
         return run.report()
 
 
@@ -80,6 +85,7 @@ class _Run:
         self._again: ReexecutionTally | None = None
         self._plan: ReexecutionPlan | None = None
         self._sealed: SealedRecords | None = None
+        self._endurance: Endurance | None = None
         if unseal_key is not None or any(topic.type in SEALED_TYPES for topic in bag.topics.values()):
             self._sealed = SealedRecords(self._ring(unseal_key) if unseal_key is not None else None)
 
@@ -107,6 +113,7 @@ class _Run:
         settlement: SettlementEvidence | None,
         observers: Sequence[Observer],
         progress: Progress | None,
+        at_ns: int,
     ) -> None:
         """Read the recording into an auditor, until everything is joined and judged."""
         bag = self._bag
@@ -114,11 +121,14 @@ class _Run:
             log = None
             if ledger is not None:
                 log = self._read_log(stack.enter_context(Ledger.open(ledger)), settlement)
+            if self._policy.broken:
+                self._endurance = Endurance(self._policy.broken, at_ns, log, self._registry)
             self.auditor = auditor = Auditor(
                 self._registry,
                 self._policy,
                 recorded=bag.topics.__contains__,
                 log=log,
+                endurance=self._endurance,
                 reexecuted=self._again.verdicts if self._again is not None else None,
                 disclosures=self._disclosures,
                 observers=observers,
@@ -140,6 +150,9 @@ class _Run:
         types = {topic.name: topic.type for topic in bag.topics.values() if topic.type not in SEALED_TYPES}
         self._findings += auditor.contradictions.finish(types)
         self._findings += auditor.judge.run(_totals(auditor, self._again))
+        self._findings += _checkpoints_below(self._policy, auditor)
+        if self._endurance is not None:
+            self._findings += self._endurance.findings()
         if self._sealed is not None:
             self._findings += self._sealed.gaps()
         if self._disclosures is not None:
@@ -161,6 +174,8 @@ class _Run:
         notes = sealed.not_checked() if sealed is not None else []
         if self._disclosures is not None and self._disclosures.unused():
             notes.append(f"{self._disclosures.unused()} disclosed records that belong to nothing in this recording")
+        if self._endurance is not None:
+            notes += self._endurance.notes()
         return Report.of(
             self._bag,
             self.auditor,
@@ -169,6 +184,7 @@ class _Run:
             reexecution={**plan.as_json(), **again.as_json()} if plan is not None and again is not None else None,
             sealed={"messages": sealed.count, "opened": sealed.opened} if sealed is not None else None,
             notes=notes,
+            endurance=self._endurance.as_json() if self._endurance is not None else None,
         )
 
     def _ring(self, key: ec.EllipticCurvePrivateKey) -> KeyRing:
@@ -192,6 +208,18 @@ def _miscounted(bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> I
             yield Finding(
                 "recording_incomplete", f"{topic}: {read} messages were read, and {said} are said to be there", topic
             )
+
+
+def _checkpoints_below(policy: Policy, auditor: Auditor) -> Iterator[Finding]:
+    """Hold how the log's checkpoints are signed against the policy; a log that was not read is signed by nobody."""
+    if policy.checkpoint == CLASSICAL:
+        return
+    view = auditor.log
+    if view is None:
+        yield Finding("below_policy", f"{policy.checkpoint} checkpoints are demanded, and no log that holds was read")
+    elif not view.trusted or view.checkpoints != policy.checkpoint:
+        how = f"signed {view.checkpoints}" if view.trusted else "under a key that no registry stands for"
+        yield Finding("below_policy", f"log {view.origin}: its checkpoints are {how}; {policy.checkpoint} is demanded")
 
 
 def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals:

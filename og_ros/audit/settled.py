@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from og_ros.audit.endurance import Anchor
 from og_ros.audit.findings import Finding
 from og_ros.errors import SettlementError, SignatureError
 from og_ros.log import Ledger
@@ -37,11 +39,15 @@ class SettlementEvidence:
 
 @dataclass
 class Settled:
-    """What was found: the sizes that are settled with their levels, findings, what could not be checked."""
+    """What was found: the sizes that are settled with their levels, findings, what could not be checked.
+
+    `anchors` are the blocks that somebody vouches for: evidence of when the leaves under a checkpoint existed.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     summary: str = ""
+    anchors: list[Anchor] = field(default_factory=list)
     _sizes: list[int] = field(default_factory=list)
     _best: list[Level] = field(default_factory=list)
 
@@ -99,6 +105,8 @@ def check(evidence: SettlementEvidence, ledger: Ledger, registry: Registry | Non
                 settled.findings.append(_finding("settlement_forged", evidence.robot, receipt.entry, str(error)))
             else:
                 levels[receipt.entry.size] = max(level, levels.get(receipt.entry.size, Level.NONE))
+                if level >= Level.INCLUDED:
+                    settled.anchors.append(_anchor(receipt))
         if evidence.chain is not None:
             settled.findings += _ask_chain(evidence, evidence.chain, name, receipts, ledger)
     settled.conclude({size: level for size, level in levels.items() if level})
@@ -110,6 +118,14 @@ def check(evidence: SettlementEvidence, ledger: Ledger, registry: Registry | Non
     )
     settled.notes += _notes(evidence, registry)
     return settled
+
+
+def _anchor(receipt: Receipt) -> Anchor:
+    from og_ros.settlement import trie
+
+    assert receipt.inclusion is not None
+    number, stamp, _ = trie.read_header(receipt.inclusion.header)
+    return Anchor(receipt.entry.size, stamp * 10**9, f"block {number} of chain {receipt.entry.chain.chain_id}")
 
 
 class _Differs(Exception):
@@ -223,7 +239,7 @@ def _ask_chain(
         text = f"the code at {name.contract} is not that of DecisionChain as og_ros has it"
         yield Finding("settlement_contract_unknown", f"robot {evidence.robot}: {text}")
     known = {receipt.entry.sequence: receipt.entry for receipt in receipts}
-    for event in chain.events(name):
+    for event in chain.events(name, _first_block(receipts)):
         entry = event.entry
         if entry.sequence in known:
             if known[entry.sequence] != entry:
@@ -236,6 +252,18 @@ def _ask_chain(
     count = chain.head(name).count
     if count <= max(known):
         yield _finding("settlement_forged", evidence.robot, receipts[-1].entry, f"the chain has only {count}")
+
+
+def _first_block(receipts: Sequence[Receipt]) -> int:
+    """Return the block of a chain's first checkpoint, before which it has no event; 0 where no receipt shows it."""
+    from og_ros.settlement import trie
+
+    for receipt in receipts:
+        if receipt.entry.sequence == 0 and receipt.inclusion is not None:
+            with contextlib.suppress(SettlementError):  # a forged one was found before
+                _included(receipt)
+                return trie.read_header(receipt.inclusion.header)[0]
+    return 0
 
 
 def _notes(evidence: SettlementEvidence, registry: Registry | None) -> Iterator[str]:

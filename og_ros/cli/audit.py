@@ -55,6 +55,10 @@ def add_parser(subparsers: Any) -> None:
         "--disclosures", metavar="FILE", type=Path, action="append", default=[],
         help="messages that were revealed (og-ros disclose); may be given several times",
     )  # fmt: skip
+    parser.add_argument(
+        "--at", metavar="TIME",
+        help="date of the judgement, in UTC as 2036-01-31T12:00:00Z (now): what the policy holds broken then",
+    )  # fmt: skip
     add_settlement_arguments(parser)
     add_reexecution_arguments(parser)
     add_output_arguments(parser)
@@ -107,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.audit.run import audit_bag
     from og_ros.cli.output import progress_bar
     from og_ros.cli.report_view import show_report
+    from og_ros.registry.timestamp import read_time
 
     registry, policy = trust(args)
     settlement = settlement_evidence(args)
@@ -125,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
             load_disclosures(*args.disclosures) if args.disclosures else None,
             load_recipient_key(args.unseal_key) if args.unseal_key else None,
             settlement,
+            read_time(args.at, "--at") if args.at else None,
         )
     report = outputs.write(report, registry)
     if not outputs.to_stdout:
@@ -134,7 +140,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
-    single = ("settlement", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures")
+    single = (
+        "at", "settlement", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures",
+    )  # fmt: skip
     for name in single:
         if getattr(args, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for one recording, not for many")

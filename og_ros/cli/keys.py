@@ -43,8 +43,9 @@ def add_parser(subparsers: Any) -> None:
     generate = actions.add_parser("generate", help="make a private key file (mode 0600) and FILE.pub beside it")
     generate.add_argument("file", type=Path, metavar="FILE", help="where the private key goes; never overwritten")
     generate.add_argument(
-        "--algorithm", choices=("ES256", "EdDSA"), default="ES256",
-        help="ES256 (P-256, default) for stages and authorities, EdDSA (Ed25519) for logs and witnesses",
+        "--algorithm", choices=("ES256", "EdDSA", "ML-DSA-65"), default="ES256",
+        help="ES256 (P-256, default) for stages and authorities, EdDSA (Ed25519) for logs and witnesses, ML-DSA-65 for "
+        "the second signature of a log",
     )  # fmt: skip
     generate.add_argument(
         "--recipient", action="store_true",
@@ -54,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
     secret.add_argument("file", type=Path, metavar="FILE", help="where it goes; never overwritten")
     show = actions.add_parser("show", help="show a key's id, algorithm and public half")
     show.add_argument("file", type=Path, metavar="FILE", help="PEM file of a private or public key")
+    show.add_argument("--origin", metavar="NAME", help="show a log key's vkey under this name too")
 
     certify = actions.add_parser("certify", help="certify a public key for a robot's stage, a log, a witness")
     certify.add_argument("file", type=Path, metavar="PUBLIC", help="PEM file of the public key")
@@ -73,6 +75,10 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     certify.add_argument("--vendor", default="", help="who made the robot or stage")
     certify.add_argument("--origin", default="", help="the key's name in checkpoints (roles log and witness need it)")
+    certify.add_argument(
+        "--post-quantum", type=Path, metavar="PUBLIC",
+        help="the ML-DSA-65 key that signs the log's checkpoints beside this one (role log): both are then demanded",
+    )  # fmt: skip
     certify.add_argument("--days", type=positive, help="how long it is valid (default: no end)")
 
     revoke = actions.add_parser("revoke", help="revoke a key")
@@ -119,9 +125,12 @@ def _generate(args: argparse.Namespace) -> dict[str, Any]:
     from og_ros.errors import ConfigError
     from og_ros.registry import key_files
 
-    if args.recipient and args.algorithm == "EdDSA":
-        raise ConfigError("an Ed25519 key only signs; a recipient needs one on P-256: leave --algorithm out")
-    key_files.generate(args.file, Algorithm.EDDSA if args.algorithm == "EdDSA" else Algorithm.ES256)
+    if args.recipient and args.algorithm != "ES256":
+        raise ConfigError(f"an {args.algorithm} key only signs; a recipient needs one on P-256: leave --algorithm out")
+    if args.algorithm == "ML-DSA-65":
+        key_files.generate_ml_dsa(args.file)
+    else:
+        key_files.generate(args.file, Algorithm.EDDSA if args.algorithm == "EdDSA" else Algorithm.ES256)
     use = "give it to robots, which seal for it" if args.recipient else "certify it"
     print(f"wrote {args.file} (private: keep it) and {args.file}.pub (public: {use})", file=sys.stderr)
     return _show(args)
@@ -136,22 +145,34 @@ def _secret(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show(args: argparse.Namespace) -> dict[str, Any]:
-    from og_ros.attest import keys
-    from og_ros.registry.key_files import load_public_half
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    key = load_public_half(args.file)
-    shown = {
-        "key_id": keys.key_id(key).hex(),
-        "algorithm": keys.algorithm_of(key).name,
-        "public_key": keys.public_pem(key),
-    }
-    text = f"key id     {shown['key_id']}\nalgorithm  {shown['algorithm']}\n{shown['public_key'].rstrip()}"
-    return {"json": shown, "text": text}
+    from og_ros.attest import keys, ml_dsa
+    from og_ros.errors import ConfigError
+    from og_ros.log import VerifierKey
+    from og_ros.log.post_quantum import PostQuantumKey
+    from og_ros.registry.key_files import holds_ml_dsa, load_ml_dsa_half, load_public_half
+
+    origin: str | None = getattr(args, "origin", None)
+    vkey = ""
+    if holds_ml_dsa(args.file):
+        second = load_ml_dsa_half(args.file)
+        identity, algorithm, pem = ml_dsa.key_id(second), ml_dsa.NAME, ml_dsa.public_pem(second)
+        vkey = PostQuantumKey.of(origin, second).format() if origin else ""
+    else:
+        key = load_public_half(args.file)
+        identity, algorithm, pem = keys.key_id(key), keys.algorithm_of(key).name, keys.public_pem(key)
+        if origin and not isinstance(key, Ed25519PublicKey):
+            raise ConfigError(f"--origin is for keys of logs, on Ed25519 or {ml_dsa.NAME}; this one is for {algorithm}")
+        vkey = VerifierKey.of(origin, key).format() if origin and isinstance(key, Ed25519PublicKey) else ""
+    shown = {"key_id": identity.hex(), "algorithm": algorithm, "public_key": pem} | ({"vkey": vkey} if vkey else {})
+    text = f"key id     {shown['key_id']}\nalgorithm  {algorithm}\n{pem.rstrip()}"
+    return {"json": shown, "text": text + (f"\nvkey {vkey}" if vkey else "")}
 
 
 def _certify(args: argparse.Namespace) -> dict[str, Any]:
     from og_ros.registry import RegistryWriter
-    from og_ros.registry.key_files import load_public_half, load_signers
+    from og_ros.registry.key_files import load_ml_dsa_half, load_public_half, load_signers
     from og_ros.registry.writer import DAY_NS
 
     now_ns = time.time_ns()
@@ -165,6 +186,7 @@ def _certify(args: argparse.Namespace) -> dict[str, Any]:
             vendor=args.vendor,
             origin=args.origin,
             topics=args.topic,
+            post_quantum=load_ml_dsa_half(args.post_quantum) if args.post_quantum else None,
             not_before_ns=now_ns,
             not_after_ns=now_ns + args.days * DAY_NS if args.days else None,
         )
@@ -198,8 +220,9 @@ def keys_table(described: list[dict[str, Any]]) -> str:
     header = ("KEY ID", "ALGORITHM", "ROLE", "ROBOT", "STAGE", "VENDOR", "UNTIL", "STATUS")
     rows = [
         (
-            key["key_id"][:16], key["algorithm"], key["role"], key["robot"] or key["origin"] or "-",
-            _what(key), key["vendor"] or "-", short_time(key["not_after"]), key["status"],
+            key["key_id"][:16], key["algorithm"] + ("+ML-DSA-65" if key["post_quantum"] else ""), key["role"],
+            key["robot"] or key["origin"] or "-", _what(key), key["vendor"] or "-", short_time(key["not_after"]),
+            key["status"],
         )
         for key in described
     ]  # fmt: skip

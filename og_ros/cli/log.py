@@ -10,10 +10,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from og_ros.cli import log_change_keys
 from og_ros.errors import LogError
 
 if TYPE_CHECKING:
     from og_ros.log import Ledger, StoredCheckpoint, VerifierKey
+    from og_ros.registry import Registry
 
 HOLDS: Final = 0
 DEFECT: Final = 1
@@ -61,7 +63,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _ledger(verify)
     _key(verify, required=False)
+    verify.add_argument("--registry", type=Path, metavar="DIR", help="hold the log's keys, both of a pair, against it")
+    verify.add_argument("--root", metavar="sha256:HEX", help="fingerprint that the registry's root must have")
     _json(verify)
+
+    change = actions.add_parser(
+        "change-keys",
+        help="give the log new signing keys, on record in the log",
+        description="Give the log new signing keys, by a leaf that the keys before sign.",
+        epilog=log_change_keys.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    log_change_keys.add_arguments(change)
 
     prove = _action(
         actions,
@@ -123,12 +136,21 @@ def _show(args: argparse.Namespace) -> int:
 
     with Ledger.open(args.ledger) as ledger:
         size, root, checkpoints = ledger.size, ledger.root(), ledger.checkpoints()
+        epochs, present = ledger.keys().epochs, ledger.keys().newest
         newest = checkpoints[-1] if checkpoints else None
         if args.json:
             _print_json(
                 {
                     "origin": ledger.origin,
                     "vkey": ledger.vkey,
+                    "keys": [
+                        {
+                            "from_size": epoch.first_size,
+                            "vkey": epoch.keys.classical.format(),
+                            "post_quantum": epoch.keys.post_quantum and epoch.keys.post_quantum.format(),
+                        }
+                        for epoch in epochs
+                    ],
                     "size": size,
                     "root": root.hex(),
                     "uncovered": size - (newest.size if newest else 0),
@@ -138,6 +160,10 @@ def _show(args: argparse.Namespace) -> int:
             return HOLDS
         print(f"origin       {ledger.origin}")
         print(f"vkey         {ledger.vkey}")
+        if present.post_quantum is not None:
+            print(f"second key   ML-DSA-65 {present.post_quantum.name}+{present.post_quantum.key_id.hex()}")
+        for epoch in epochs[1:]:
+            print(f"new keys     at leaf {epoch.first_size - 1}")
         print(f"size         {size} leaves")
         print(f"root         {root.hex()}")
         print(f"checkpoints  {len(checkpoints)}" + (f", the newest of {newest.size} leaves" if newest else ""))
@@ -149,12 +175,17 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from og_ros.audit.log_signatures import bound_keys, log_signatures
     from og_ros.log import Ledger
 
     key = _trusted(args)
+    registry = _registry(args)
     with Ledger.open(args.ledger) as ledger:
         try:
-            report = ledger.verify(key)
+            signatures = log_signatures(ledger, registry)
+            if signatures.findings:
+                raise LogError(signatures.findings[0].message)
+            report = ledger.verify(key, bound_keys(ledger.origin, registry))
         except LogError as error:
             return _defect(args, str(error), key_trusted=key is not None)
         if args.json:
@@ -168,14 +199,16 @@ def _verify(args: argparse.Namespace) -> int:
                     "root": report.root.hex(),
                     "checkpoints": report.checkpoints,
                     "uncovered": report.uncovered,
+                    "signatures": signatures.kind,
                 }
             )
         else:
-            print(f"{ledger.origin}: holds: {report.size} leaves, {report.checkpoints} checkpoints")
+            how = ", the newest signed hybrid (Ed25519 and ML-DSA-65)" if signatures.kind == "hybrid" else ""
+            print(f"{ledger.origin}: holds: {report.size} leaves, {report.checkpoints} checkpoints{how}")
             print(f"root {report.root.hex()}")
             if report.uncovered:
                 print(f"{report.uncovered} leaves came after the newest checkpoint: no signature covers them yet")
-        if key is None:
+        if key is None and registry is None:
             print(f"The key is the ledger's own word: give the one you trust by --key ({ledger.vkey})", file=sys.stderr)
     return HOLDS
 
@@ -243,14 +276,15 @@ def _consistency(args: argparse.Namespace) -> int:
 
     key = _trusted(args)
     with Ledger.open(args.ledger) as ledger:
-        trusted = ledger.key if key is None else key
+        if key is not None and key not in [epoch.keys.classical for epoch in ledger.keys().epochs]:
+            text = f"{ledger.origin}: is signed by {ledger.vkey}, not by {key.format()}"
+            return _defect(args, text, key_trusted=True)
         first, second = ledger.root(args.first), ledger.root(args.second)
         path = ledger.consistency_proof(args.first, args.second)
         try:
             verify_consistency(args.first, args.second, path, first, second)
             signed = {
-                size: _signed_root(ledger, trusted, size, root)
-                for size, root in ((args.first, first), (args.second, second))
+                size: _signed_root(ledger, size, root) for size, root in ((args.first, first), (args.second, second))
             }
         except LogError as error:
             return _defect(args, str(error), key_trusted=key is not None)
@@ -280,20 +314,19 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "check": _check,
     "leaf": _leaf,
     "consistency": _consistency,
+    "change-keys": log_change_keys.run,
 }
 
 
 # ---- parts of them ---------------------------------------------------------------------------------------------------
 
 
-def _signed_root(ledger: Ledger, key: VerifierKey, size: int, root: bytes) -> bool:
+def _signed_root(ledger: Ledger, size: int, root: bytes) -> bool:
     """Whether a checkpoint of this size was signed; raises LogError when its root or signature is another."""
-    from og_ros.log import open_checkpoint
-
-    signed = False
+    signed, keys = False, ledger.keys()
     for stored in ledger.checkpoints():
         if stored.size == size:
-            if open_checkpoint(stored.note, key, ledger.origin).root != root:
+            if keys.open_checkpoint(stored.note).root != root:
                 raise LogError(
                     f"the leaves do not give the root of the checkpoint of {size} leaves: the log was rewritten"
                 )
@@ -309,6 +342,12 @@ def _trusted(args: argparse.Namespace) -> VerifierKey | None:
     from og_ros.log import VerifierKey
 
     return None if args.key is None else VerifierKey.parse(args.key)
+
+
+def _registry(args: argparse.Namespace) -> Registry | None:
+    from og_ros.registry import Registry
+
+    return None if args.registry is None else Registry.open(args.registry, pinned_root=args.root)
 
 
 def _defect(args: argparse.Namespace, message: str, **more: bool) -> int:

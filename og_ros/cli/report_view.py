@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -48,6 +49,8 @@ def show_report(report: Report, console: Console | None = None) -> None:
         console.print("\nRe-execution:")
         for line in reexecution_lines(report.reexecution):
             console.print(Text(f"  {line}"))
+    if report.endurance is not None:
+        _show_endurance(report.endurance, console)
     _show_findings(report, console)
     for profile in report.profiles:
         console.print()
@@ -87,6 +90,16 @@ def _show_levels(report: Report, console: Console) -> None:
         console.print("\nWhat would raise a level:")
     for text, axes in raises.items():
         console.print(Text(f"  - {', '.join(axis.replace('_', ' ') for axis in axes)}: {text}", style="dim"))
+
+
+def _show_endurance(endurance: Mapping[str, Any], console: Console) -> None:
+    """Print what still holds of each kind of evidence at the date of the judgement."""
+    broken = ", ".join(f"{name} since {since}" for name, since in endurance["broken"].items()) or "none"
+    console.print(f"\nWhat still holds at {endurance['at']} (broken: {broken}):")
+    for claim in endurance["claims"]:
+        signatures = ", ".join(f"{name} {state}" for name, state in claim["signatures"].items())
+        text = f"{claim['status']:<7} {claim['count']} {claim['claim']} ({signatures}): {claim['rests_on']}"
+        console.print(Text(f"  {text}", style="bold red" if claim["status"] == "broken" else "default"))
 
 
 def _show_findings(report: Report, console: Console) -> None:

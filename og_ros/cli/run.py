@@ -11,8 +11,9 @@ from og_ros.errors import ConfigError
 
 EPILOG = """\
 The same nodes as `ros2 launch og_ros bringup.launch.py pipeline:=PIPELINE`, each in a process of its own: the auditor,
-a recorder if you ask for one, the gate if the file has a section for it, and every stage. On Ctrl-C the stages stop
-first and sign what is due, then the others.
+a recorder if you ask for one, the gate if the file has a section for it, and every stage. With a section settlement
+`og-ros settle run` too, which is started again if it ends. On Ctrl-C the stages stop first and sign what is due, then
+the others, and last the settler, once the last checkpoint is final (60 s at most).
 
 Examples:
   og-ros run pipeline.yaml                      stages and auditor
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.audit.reports.plain_text import visible
     from og_ros.cli.live_view import LiveView
     from og_ros.nodes.bringup import AUDITOR, GATE, RECORDER, describe_nodes
-    from og_ros.nodes.supervisor import Supervisor
+    from og_ros.nodes.settling import DRAIN_S, RESTART_S, SETTLER, settler_command
+    from og_ros.nodes.supervisor import STOP_TIMEOUT_S, Supervisor
 
     if args.record is not None:
         section = {**pipeline.sections.get(RECORDER, {}), "output": str(args.record.resolve())}
@@ -67,14 +69,18 @@ def run(args: argparse.Namespace) -> int:
     nodes = describe_nodes(
         pipeline, auditor=not args.no_auditor, record=args.record is not None, use_sim_time=args.sim_time
     )
+    settler = None if args.no_auditor else settler_command(pipeline, after_writer=False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Supervisor(args.logs) as supervisor, LiveView(0.0) as view:
         for node in nodes:
             supervisor.start(node.name, f"og_ros.nodes.{node.executable}", node.parameters)
+        if settler is not None:
+            supervisor.start_beside(SETTLER, settler, RESTART_S)
         view.say(f"What the nodes write is in {args.logs}; their warnings are shown here.")
         try:
             while True:
-                supervisor.check()
+                for text in supervisor.check():
+                    view.say(f"{SETTLER}: {visible(text)}", "yellow")
                 for name, severity, text in supervisor.complaints():
                     view.say(f"{name}: {visible(text)}", "yellow" if severity == "WARN" else "red")
                 view.update(0.0, False)
@@ -84,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
             for last in ((GATE,), (AUDITOR, RECORDER)):
                 names = [node.name for node in nodes if node.name in last]
                 codes |= supervisor.stop(*names) if names else {}
+            if settler is not None:
+                view.say("settling the last checkpoint ...")
+                code = supervisor.stop(SETTLER, timeout_s=DRAIN_S + STOP_TIMEOUT_S)[SETTLER]
+                if code:
+                    view.say(f"not everything is final on the chain; the next start goes on: see {args.logs}", "yellow")
     failed = [name for name, code in codes.items() if code]
     if failed:
         print(f"did not stop cleanly: {', '.join(failed)}; what they wrote is in {args.logs}", file=sys.stderr)

@@ -43,6 +43,10 @@ def add_parser(subparsers: Any) -> None:
         "--drain", type=float, default=60.0, metavar="S",
         help="how long a stopped run waits for the last checkpoint to be final (60 s)",
     )  # fmt: skip
+    run_parser.add_argument(
+        "--after-writer", action="store_true",
+        help="told to stop, wait (within --drain) until nobody writes the ledger: its last checkpoint settles too",
+    )  # fmt: skip
     status = actions.add_parser("status", help="show how far each checkpoint came")
     status.add_argument("--config", type=Path, required=True, metavar="PIPELINE", help="the file that settle run had")
     status.add_argument("--export", type=Path, metavar="FILE", help="write the receipts of a backend to a file")
@@ -65,6 +69,7 @@ def _run(args: argparse.Namespace) -> int:
     import signal
 
     from og_ros.log import Ledger
+    from og_ros.log.writer_lock import WriterLock
     from og_ros.settlement import config
     from og_ros.settlement.outbox import Outbox
     from og_ros.settlement.settler import Settler
@@ -88,9 +93,10 @@ def _run(args: argparse.Namespace) -> int:
             time.sleep(_POLL_S)
         end = time.monotonic() + args.drain
         while True:
+            written = args.after_writer and WriterLock.is_held(args.ledger)  # before the look at its last checkpoint
             settler.step(ending=True)
             left = settler.unsettled()
-            if not left or time.monotonic() > end:
+            if not (left or written) or time.monotonic() > end:
                 break
             time.sleep(_POLL_S)
         _export(outbox.rows(), settlement.robot, settlement.state / RECEIPTS, None)

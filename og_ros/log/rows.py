@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from og_ros.errors import LogError
+from og_ros.log.schema import KEY_CHANGES
 from og_ros.log.tiles import WIDTH, Tile, encode_bundle
 
 
@@ -45,6 +46,12 @@ def read_hashes(database: sqlite3.Connection, level: int, start: int, stop: int)
     if len(hashes) != stop - start:
         raise LogError(f"ledger: of the hashes {start} to {stop} of level {level} only {len(hashes)} are there")
     return hashes
+
+
+def read_key_changes(database: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    """The leaves that begin as a change of the log's keys does, with their indexes, in order."""
+    query = f"SELECT id, data FROM leaves WHERE {KEY_CHANGES} ORDER BY id"  # noqa: S608 - a constant of the schema
+    return database.execute(query).fetchall()
 
 
 def tile_content(database: sqlite3.Connection, tile: Tile) -> bytes:

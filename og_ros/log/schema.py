@@ -11,7 +11,9 @@ from og_ros.errors import LogError
 
 DATABASE = "log.db"
 APPLICATION_ID = 0x4F47_4C47  # "OGLG"
-VERSION = 1
+VERSION = 2
+OLDEST_VERSION = 1
+"""The oldest version that is read; opened for writing, such a ledger is brought up to VERSION."""
 
 
 def _append_only(table: str, key: str) -> dict[str, str]:
@@ -51,6 +53,12 @@ SCHEMA: dict[str, str] = {
     " WHEN NEW.id IS NOT (SELECT coalesce(max(id), -1) + 1 FROM nodes WHERE level = NEW.level)"
     " BEGIN SELECT RAISE(ABORT, 'nodes are append-only: insert is not the next'); END",
 }
+
+
+# Leaves that begin as a change of the log's keys does (og_ros.log.log_keys), which are few: found without a read of all.
+KEY_CHANGES = "substr(data, 1, 16) = X'" + b"og-ros log keys\n".hex() + "'"
+_ADDED_IN: dict[str, int] = {"key_changes": 2}
+SCHEMA["key_changes"] = f"CREATE INDEX key_changes ON leaves (id) WHERE {KEY_CHANGES}"
 
 
 @contextlib.contextmanager
@@ -183,10 +191,23 @@ def check_schema(database: sqlite3.Connection, file: Path) -> None:
         found = dict(database.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall())
     if application != APPLICATION_ID:
         raise LogError(f"{file}: is not a ledger (application id {application:#x})")
-    if version != VERSION:
-        raise LogError(f"{file}: is a ledger of version {version}; this program reads version {VERSION}")
+    if not OLDEST_VERSION <= version <= VERSION:
+        raise LogError(f"{file}: is a ledger of version {version}; this program reads up to version {VERSION}")
     for name, statement in SCHEMA.items():
-        if found.pop(name, None) != statement:
+        if _ADDED_IN.get(name, OLDEST_VERSION) <= version and found.pop(name, None) != statement:
             raise LogError(f"{file}: schema was altered: {name} is missing or changed")
     if found:
         raise LogError(f"{file}: schema was altered: {min(found)!r} does not belong there")
+
+
+def upgrade(database: sqlite3.Connection, file: Path) -> None:
+    """Bring a ledger of an older version, opened for writing and checked, up to VERSION. Raises LogError."""
+    with guarded(file, "bring the ledger up to date"):
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version == VERSION:
+            return
+        with transaction(database, "IMMEDIATE"):
+            for name, added in _ADDED_IN.items():
+                if added > version:
+                    database.execute(SCHEMA[name])
+            database.execute(f"PRAGMA user_version = {VERSION}")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from og_ros.errors import LogError
 from og_ros.log import schema
-from og_ros.log.checkpoint import Checkpoint, open_checkpoint
+from og_ros.log.checkpoint import Checkpoint
+from og_ros.log.log_keys import KeyHistory, read_history
 from og_ros.log.note import VerifierKey
-from og_ros.log.rows import StoredCheckpoint, read_checkpoints, tile_content
+from og_ros.log.post_quantum import PostQuantumKey
+from og_ros.log.rows import StoredCheckpoint, read_checkpoints, read_key_changes, tile_content
 from og_ros.log.tiles import CHECKPOINT_FILE, WIDTH, Frontier, published, read_tile, tiles_of
 
 
@@ -34,9 +37,16 @@ class LedgerReport:
         return self.size - (self.latest.size if self.latest else 0)
 
 
-def check_ledger(database: sqlite3.Connection, file: Path, key: VerifierKey, origin: str) -> LedgerReport:
+def check_ledger(
+    database: sqlite3.Connection,
+    file: Path,
+    first: VerifierKey,
+    origin: str,
+    post_quantum: Mapping[VerifierKey, PostQuantumKey],
+) -> LedgerReport:
     """Check everything, on one snapshot of the database; costs a read of all leaves and all tiles.
 
+    `first` is the log's first key, `post_quantum` what a registry binds to it and to those after it.
     The checkpoint file may be any checkpoint that the database has: a crash can leave the one before. Raises LogError
     naming the first thing that is wrong.
     """
@@ -47,22 +57,23 @@ def check_ledger(database: sqlite3.Connection, file: Path, key: VerifierKey, ori
         if outcome != "ok":
             raise LogError(f"{file}: database is damaged: {outcome}")
         rows = read_checkpoints(database)
-        heads = _check_checkpoints(file, rows, key, origin)
+        history = read_history(origin, first, read_key_changes(database), post_quantum)
+        heads = _check_checkpoints(file, rows, history)
         frontier = _check_leaves(database, file, heads)
-        _check_published(file.parent, raw, rows, key, origin)
+        _check_published(file.parent, raw, rows, history)
         if heads:
             _check_tiles(database, file.parent, heads[-1].size)
     return LedgerReport(frontier.size, frontier.root(), len(heads), heads[-1] if heads else None)
 
 
-def _check_checkpoints(file: Path, rows: list[StoredCheckpoint], key: VerifierKey, origin: str) -> list[Checkpoint]:
+def _check_checkpoints(file: Path, rows: list[StoredCheckpoint], history: KeyHistory) -> list[Checkpoint]:
     heads: list[Checkpoint] = []
     for number, row in enumerate(rows):
         what = f"{file}: checkpoint {number} (of {row.size} leaves)"
         try:
-            head = open_checkpoint(row.note, key, origin)
+            head = history.open_checkpoint(row.note)
         except LogError as error:
-            raise LogError(f"{what}: {error}") from error
+            raise type(error)(f"{what}: {error}") from error
         if (head.size, head.root) != (row.size, row.root):
             raise LogError(f"{what}: its note states another size or root than its row")
         if heads and head.size < heads[-1].size:
@@ -113,18 +124,16 @@ def _check_leaves(database: sqlite3.Connection, file: Path, heads: list[Checkpoi
     return frontier
 
 
-def _check_published(
-    directory: Path, raw: bytes | None, rows: list[StoredCheckpoint], key: VerifierKey, origin: str
-) -> None:
+def _check_published(directory: Path, raw: bytes | None, rows: list[StoredCheckpoint], history: KeyHistory) -> None:
     file = directory / CHECKPOINT_FILE
     if raw is None:
         if len(rows) > 1:  # a crash can lose no more than the first
             raise LogError(f"{file}: is missing; open the ledger for writing to publish it again")
         return
     try:
-        head = open_checkpoint(raw, key, origin)
+        head = history.open_checkpoint(raw)
     except LogError as error:
-        raise LogError(f"{file}: {error}") from error
+        raise type(error)(f"{file}: {error}") from error
     if all((row.size, row.root) != (head.size, head.root) for row in rows):
         raise LogError(f"{file}: states {head.size} leaves and a root that the database never signed")
 

@@ -9,23 +9,29 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from og_ros.errors import LogError
 from og_ros.log import schema
-from og_ros.log.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
+from og_ros.log.checkpoint import Checkpoint, parse_checkpoint
+from og_ros.log.log_keys import KeyChange, KeyHistory, LogSigner, read_history, sign_change
 from og_ros.log.merkle import consistency_path, inclusion_path, leaf_hash, range_root, root_of
 from og_ros.log.note import VerifierKey, parse_note
+from og_ros.log.post_quantum import PostQuantumKey
 from og_ros.log.proof import format_proof
-from og_ros.log.rows import Leaf, StoredCheckpoint, read_checkpoints, read_hashes, tile_content
+from og_ros.log.rows import Leaf, StoredCheckpoint, read_checkpoints, read_hashes, read_key_changes, tile_content
 from og_ros.log.selfcheck import LedgerReport, check_ledger
 from og_ros.log.tile_writer import sync_directory, write_durably, write_tiles
 from og_ros.log.tiles import CHECKPOINT_FILE, HEIGHT, MAX_ENTRY, WIDTH, Frontier, Tile, published, tiles_of
 from og_ros.log.writer_lock import WriterLock
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
 
 class Ledger:
@@ -38,14 +44,14 @@ class Ledger:
         self,
         directory: Path,
         database: sqlite3.Connection,
-        key: Ed25519PrivateKey | None = None,
+        signer: LogSigner | None = None,
         state: tuple[int, int, int] | None = None,
     ) -> None:
         """Private: use `create` or `open`."""
         self.directory = directory
         self._file = directory / schema.DATABASE
         self._database = database
-        self._key = key
+        self._signer = signer
         self._lock: WriterLock | None = None
         self._state = state
         self._mutex = threading.RLock()
@@ -55,14 +61,21 @@ class Ledger:
         if row is None or not all(isinstance(value, str) for value in row):
             raise LogError(f"{self._file}: does not say which log it is")
         self.origin: str = row[0]
-        self.key: VerifierKey = VerifierKey.parse(row[1])
+        self.first_key: VerifierKey = VerifierKey.parse(row[1])
+        """The key that the log was made with; see `keys` for those after it."""
         self._frontier: Frontier | None = None
 
     @classmethod
-    def create(cls, directory: Path | str, origin: str, signing_key: Ed25519PrivateKey) -> Ledger:
+    def create(
+        cls,
+        directory: Path | str,
+        origin: str,
+        signing_key: Ed25519PrivateKey,
+        post_quantum: MLDSA65PrivateKey | None = None,
+    ) -> Ledger:
         """Make a new ledger and open it for writing; ``origin`` is its identity, such as ``example.com/robot-7``.
 
-        Raises LogError when a ledger is there already, or the origin cannot name a note key. A creation that a crash
+        With ``post_quantum`` every checkpoint is signed by that key too. Raises LogError when a ledger is there already, or the origin cannot name a note key. A creation that a crash
         cut off is taken up again.
         """
         verifier = VerifierKey.of(origin, signing_key)
@@ -81,11 +94,16 @@ class Ledger:
             raise LogError(f"{path}: cannot be synced: {error.strerror}") from error
         finally:
             lock.release()
-        return cls.open(path, signing_key)
+        return cls.open(path, signing_key, post_quantum)
 
     @classmethod
-    def open(cls, directory: Path | str, signing_key: Ed25519PrivateKey | None = None) -> Ledger:
-        """Open a ledger: for writing with the key it was made with, else read-only.
+    def open(
+        cls,
+        directory: Path | str,
+        signing_key: Ed25519PrivateKey | None = None,
+        post_quantum: MLDSA65PrivateKey | None = None,
+    ) -> Ledger:
+        """Open a ledger: for writing with its present key or keys, else read-only.
 
         Reading makes no file and works in a read-only directory. Opening for writing takes the lock, checks that the
         ledger was not rewound behind a checkpoint that it published, and repairs the newest tiles. Raises LogError.
@@ -105,9 +123,9 @@ class Ledger:
         try:
             database = schema.connect_writer(file)
             try:
-                ledger = cls(path, database, signing_key)
-                if VerifierKey.of(ledger.origin, signing_key) != ledger.key:
-                    raise LogError(f"{file}: was made with another signing key, {ledger.key.format()}")
+                ledger = cls(path, database, LogSigner(signing_key, post_quantum))
+                schema.upgrade(database, file)
+                ledger._check_signer()
                 ledger._recover()
             except BaseException:
                 database.close()
@@ -142,9 +160,23 @@ class Ledger:
     # ---- reading -----------------------------------------------------------------------------------------------------
 
     @property
+    def key(self) -> VerifierKey:
+        """The log's present Ed25519 key. Raises LogError when the ledger's changes of keys do not hold."""
+        return self.keys().newest.classical
+
+    @property
     def vkey(self) -> str:
         """The log's verifier key as a string. It is what the ledger says of itself: compare it with one you trust."""
         return self.key.format()
+
+    def keys(self, post_quantum: Mapping[VerifierKey, PostQuantumKey] | None = None) -> KeyHistory:
+        """Which keys the log has had, by its own changes of them.
+
+        ``post_quantum`` are those that a registry binds to classical ones. Raises LogError where a change does not hold.
+        """
+        with self._mutex, schema.guarded(self._file, "read changes of keys"):
+            changes = read_key_changes(self._db())
+        return read_history(self.origin, self.first_key, changes, post_quantum)
 
     @property
     def size(self) -> int:
@@ -219,22 +251,29 @@ class Ledger:
                 raise LogError(f"{self._file}: leaf {index} is not in the latest checkpoint, which covers {covered}")
             return format_proof(index, self.inclusion_proof(index, latest.size), latest.note, extra)
 
-    def verify(self, key: VerifierKey | str | None = None) -> LedgerReport:
+    def verify(
+        self,
+        key: VerifierKey | str | None = None,
+        post_quantum: Mapping[VerifierKey, PostQuantumKey] | None = None,
+    ) -> LedgerReport:
         """Check the ledger whole: leaves, hashes, nodes, checkpoints, signatures, tiles. See `check_ledger`.
 
-        ``key`` is the log's key (or vkey string) that you trust; without it the ledger's own word is taken. Appends
-        wait meanwhile. Raises LogError naming the first thing that is wrong.
+        ``key`` is a key of the log (or vkey string) that you trust, its first or a later one; without it the ledger's
+        own word is taken. ``post_quantum`` binds ML-DSA-65 keys to Ed25519 ones: their checkpoints must carry both.
+        Appends wait meanwhile. Raises LogError naming the first thing that is wrong.
         """
-        trusted = self.key if key is None else VerifierKey.parse(key) if isinstance(key, str) else key
-        if trusted != self.key:
-            raise LogError(f"{self._file}: is signed by {self.vkey}, not by the expected {trusted.format()}")
+        if key is not None:
+            trusted = VerifierKey.parse(key) if isinstance(key, str) else key
+            if trusted not in [epoch.keys.classical for epoch in self.keys().epochs]:
+                raise LogError(f"{self._file}: is signed by {self.vkey}, not by the expected {trusted.format()}")
+        bound = post_quantum or {}
         with self._mutex:
             try:
-                return check_ledger(self._db(), self._file, trusted, self.origin)
+                return check_ledger(self._db(), self._file, self.first_key, self.origin, bound)
             except LogError:
                 if not self._overtaken():
                     raise
-                return check_ledger(self._db(), self._file, trusted, self.origin)
+                return check_ledger(self._db(), self._file, self.first_key, self.origin, bound)
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
@@ -294,8 +333,8 @@ class Ledger:
             checkpoint = Checkpoint(self.origin, frontier.size, frontier.root())
             # Tiles first: whoever sees a checkpoint must find its tiles.
             write_tiles(self.directory, tiles_of(checkpoint.size, latest.size if latest else 0), self._tile_content)
-            assert self._key is not None
-            note = sign_checkpoint(checkpoint, self._key)
+            assert self._signer is not None
+            note = self._signer.sign(checkpoint.text(), self.origin).format()
             self._publish(self._store(checkpoint, time.time_ns() if signed_ns is None else signed_ns, note))
             return note
 
@@ -306,13 +345,36 @@ class Ledger:
         """
         with self._mutex:
             self._writable()
-            checkpoint = open_checkpoint(note, self.key, self.origin)
+            checkpoint = self.keys().open_checkpoint(note)
             signed = parse_note(note)
             latest = self.latest_checkpoint()
             if latest is None or parse_note(latest.note).text != signed.text:
                 raise LogError(f"{self._file}: the note to attach is not the latest checkpoint")
             stamp = time.time_ns() if signed_ns is None else signed_ns
             self._publish(self._store(checkpoint, stamp, signed.format()))
+
+    def change_keys(
+        self, signing_key: Ed25519PrivateKey, post_quantum: MLDSA65PrivateKey | None = None, changed_ns: int | None = None
+    ) -> KeyChange:
+        """Give the log new keys: the present ones sign a last checkpoint, and a leaf that names the new ones.
+
+        The new ones sign the next checkpoint at once. ``changed_ns`` (Unix time, ns; default now) stands in the leaf.
+        Raises LogError, and then the log has the keys that it had, unless the leaf was written and the disk failed after.
+        """
+        with self._mutex:
+            self._writable()
+            before, after = self._signer, LogSigner(signing_key, post_quantum)
+            assert before is not None
+            if self.size:
+                self.checkpoint()
+            stamp = time.time_ns() if changed_ns is None else changed_ns
+            change = KeyChange(self.origin, self.size, stamp // 10**9 * 10**9, after.keys(self.origin))
+            leaf = sign_change(change, before, after)
+            read_history(self.origin, self.first_key, [*read_key_changes(self._db()), (change.index, leaf)])
+            self.append([leaf])
+            self._signer = after
+            self.checkpoint()
+            return change
 
     def repair_tiles(self) -> int:
         """Write every tile of the latest checkpoint that is missing or wrong from ``log.db``; how many were."""
@@ -355,7 +417,7 @@ class Ledger:
         return root_of(self._hashes(level, index << rest, (index + 1) << rest))
 
     def _writable(self) -> Frontier:
-        if self._key is None:
+        if self._signer is None:
             raise LogError(f"{self._file}: is open for reading only; open it with its signing key")
         if self._frontier is None:
             self._frontier = Frontier.load(self.size, self._hashes)
@@ -373,14 +435,36 @@ class Ledger:
         if published(self.directory) != latest.note.encode():
             write_durably(self.directory / CHECKPOINT_FILE, latest.note.encode())
 
+    def _check_signer(self) -> None:
+        """Refuse to write with other keys than the log has now, and to leave out the half that has signed so far."""
+        assert self._signer is not None
+        present, own = self.keys().newest, self._signer.keys(self.origin)
+        if own.classical != present.classical:
+            raise LogError(f"{self._file}: was made with another signing key, {present.classical.format()}")
+        if present.post_quantum is not None and own.post_quantum != present.post_quantum:
+            raise LogError(f"{self._file}: is signed with an ML-DSA-65 key too, {present.post_quantum.key_id.hex()}; give it")
+        newest = self.latest_checkpoint()
+        if newest is None:
+            return
+        lines = {s.key_id for s in parse_note(newest.note).signatures if s.name == self.origin}
+        others = lines - {own.classical.key_id} - {epoch.keys.classical.key_id for epoch in self.keys().epochs}
+        if own.post_quantum is None and others:
+            raise LogError(f"{self._file}: its newest checkpoint has a second signature of the log; give that key too")
+        if own.post_quantum is not None and present.post_quantum is None and own.post_quantum.key_id not in lines:
+            raise LogError(
+                f"{self._file}: its checkpoints have no such ML-DSA-65 signature so far; give the log new keys "
+                "(og-ros log change-keys), so that the change is on record"
+            )
+
     def _recover(self) -> None:
         """After any stop: refuse a ledger behind its checkpoints, then bring tiles and checkpoint file up to it."""
         size = self.size
         rows = self.checkpoints()
         raw = published(self.directory)
+        history = self.keys()
         heads = [parse_checkpoint(parse_note(row.note).text) for row in rows[-1:]]
         if raw is not None:
-            heads.append(open_checkpoint(raw, self.key, self.origin))
+            heads.append(history.open_checkpoint(raw))
         for head in heads:
             if head.size > size:
                 raise LogError(

@@ -37,6 +37,23 @@ class WriterLock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
+    @staticmethod
+    def is_held(directory: Path) -> bool:
+        """Whether a writer is at work; False where that cannot be found out."""
+        try:
+            import fcntl
+
+            descriptor = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+        except (ImportError, OSError):
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     def release(self) -> None:
         """Free the lock."""
         os.close(self._descriptor)

@@ -27,6 +27,7 @@ from og_ros.audit.auditor import Auditor
 from og_ros.audit.examine import message_of
 from og_ros.audit.findings import Finding as FoundThing
 from og_ros.audit.findings import Severity
+from og_ros.audit.log_signatures import HYBRID
 from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.audit.records import Inference, Message, Record
@@ -118,6 +119,7 @@ class AuditorNode(Node):
             "policy": "policy file (YAML)",
             "ledger": "directory of the log; made when it is missing; empty: nothing is logged",
             "log_key": "PEM file of the log's Ed25519 key; required with `ledger`",
+            "log_post_quantum_key": "PEM file of the log's ML-DSA-65 key; with it checkpoints are signed hybrid",
             "log_origin": "origin line of the log's checkpoints",
         }
         for name, description in text.items():
@@ -139,6 +141,8 @@ class AuditorNode(Node):
         self._ledger_directory = self._path("ledger")
         if self._ledger_directory and not self._text("log_key"):
             raise ConfigError("parameter log_key is missing: a ledger needs the key that signs its checkpoints")
+        if self._ledger_directory and self._policy.checkpoint == HYBRID and not self._text("log_post_quantum_key"):
+            raise ConfigError("parameter log_post_quantum_key is missing: the policy demands hybrid checkpoints")
         horizon_ns = int(self._number("horizon") * 1e9)
         self._clock = ArrivalClock()
         self._fed_ns = self._clock.now_ns()
@@ -313,7 +317,7 @@ class AuditorNode(Node):
 
     def _open_log(self, directory: Path) -> None:
         origin = self._text("log_origin") or f"og-ros/{self._robot or 'robot'}"
-        ledger = open_log(directory, Path(self._text("log_key")), origin)
+        ledger = open_log(directory, Path(self._text("log_key")), origin, self._path("log_post_quantum_key"))
         limit_bytes = round(self._number("log_backlog_mb") * 10**6)
         self._log = LogWriter(ledger, limit_bytes, self._defer, self.get_logger().error)
         if self._catching_up is not None:

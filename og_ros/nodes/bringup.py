@@ -125,6 +125,7 @@ class AuditorSection:
     policy: Path | None = None
     ledger: Path | None = None
     log_key: Path | None = None
+    log_post_quantum_key: Path | None = None
     log_origin: str | None = None
     topics: tuple[str, ...] | None = None
     attestations: tuple[str, ...] | None = None

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from og_ros.attest import Algorithm, SoftwareSigner, keys
+from og_ros.attest import Algorithm, SoftwareSigner, keys, ml_dsa
 from og_ros.errors import ConfigError
 from og_ros.nodes.attacks import ATTACKS
 from og_ros.nodes.bringup import GATE, NodeDescription, describe_nodes
@@ -52,6 +52,7 @@ registry_root: {root}
 decisions: [{prefix}/wheel_command]
 max_loss: 0.01
 max_clock_skew_s: 10
+checkpoint: hybrid
 stages:
   "*": {{inference_authenticity: signed, model_integrity: certified, execution_environment: software_key}}
   perception: {{}}
@@ -139,6 +140,7 @@ def prepare(
         for stage in (*VENDORS, GATE) if gate else VENDORS:
             keys.save_private(keys.generate(), files.keys / f"{stage}.pem")
         keys.save_private(keys.generate(Algorithm.EDDSA), files.keys / "log.pem")
+        ml_dsa.save_private(ml_dsa.generate(), files.keys / "log-ml-dsa.pem")
         keys.save_private(keys.generate(), files.keys / "authority.pem")
         root = _certify(files, load_pipeline(files.pipeline))
         prefix = f"/{namespace.strip('/')}" if namespace.strip("/") else ""
@@ -218,7 +220,9 @@ def _certify(files: DemoFiles, pipeline: Pipeline) -> str:
             signer = SoftwareSigner.load(stage.key)
             writer.certify_key(signer.public_key, robot=stage.robot, stage=name, vendor=VENDORS[name])
         log_key = keys.load_private(files.keys / "log.pem").public_key()
-        writer.certify_key(log_key, role="log", origin=str(pipeline.sections["auditor"]["log_origin"]))
+        second = ml_dsa.load_private(files.keys / "log-ml-dsa.pem").public_key()
+        origin = str(pipeline.sections["auditor"]["log_origin"])
+        writer.certify_key(log_key, role="log", origin=origin, post_quantum=second)
         return writer.registry.fingerprint
 
 

@@ -8,26 +8,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from og_ros.attest import Attestation
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from og_ros.attest import Attestation, ml_dsa
 from og_ros.attest.keys import load_private
-from og_ros.errors import LogError
+from og_ros.errors import KeyFileError, LogError
 from og_ros.log import Ledger
 
 # A log that cannot be written is tried again so often; each try writes all that waits.
 _RETRY_S: Final = 1.0
 
 
-def open_log(directory: Path, key_file: Path, origin: str) -> Ledger:
+def open_log(directory: Path, key_file: Path, origin: str, post_quantum_file: Path | None = None) -> Ledger:
     """Open a log, or make it where there is none; raises LogError, KeyFileError."""
     key = load_private(key_file)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{key_file} is no Ed25519 key, which a log needs: og-ros keys generate --algorithm EdDSA")
+    second = ml_dsa.load_private(post_quantum_file) if post_quantum_file is not None else None
     if not (directory / "log.db").exists():
-        return Ledger.create(directory, origin, key)
+        return Ledger.create(directory, origin, key, second)
     try:
-        return Ledger.open(directory, key)
+        return Ledger.open(directory, key, second)
     except LogError:
         # A kill may have cut off its creation, which is taken up; of anything else the first error tells more.
         with contextlib.suppress(LogError):
-            return Ledger.create(directory, origin, key)
+            return Ledger.create(directory, origin, key, second)
         raise
 
 

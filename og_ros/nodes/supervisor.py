@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,15 @@ _SHOWN_LINES: Final = 3
 _COMPLAINT: Final = re.compile(r"^\[(WARN|ERROR|FATAL)\] \[[^\]]*\] \[[^\]]*\]: (.+)$", re.MULTILINE)
 
 
+@dataclass
+class _Beside:
+    """A command beside the nodes: how soon it is started again, and when (monotonic s), once it has ended."""
+
+    command: tuple[str, ...]
+    restart_s: float
+    again_at: float | None = None
+
+
 class Supervisor:
     """Child processes by name, each with a parameter file and a log file in `directory`."""
 
@@ -29,6 +39,7 @@ class Supervisor:
         self._directory = directory
         self._environment = {**os.environ, **(environment or {})}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._beside: dict[str, _Beside] = {}
         self._read: dict[str, int] = {}
 
     def start(self, name: str, module: str, parameters: Mapping[str, Any]) -> None:
@@ -37,19 +48,35 @@ class Supervisor:
         file = self._directory / f"{name}.yaml"
         file.write_text(yaml.safe_dump({f"/{name}": {"ros__parameters": dict(parameters)}}, sort_keys=False))
         command = [sys.executable, "-m", module, "--ros-args", "-r", f"__node:={name}", "--params-file", str(file)]
-        self._read.pop(name, None)
-        with open(self._log(name), "wb") as log:
-            self._children[name] = subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )  # fmt: skip
+        self._spawn(name, command, "wb")
 
-    def check(self) -> None:
-        """Raise ConfigError, with the last lines that it wrote, when a child has ended by itself."""
+    def start_beside(self, name: str, command: Sequence[str], restart_s: float) -> None:
+        """Start a command that may end without harm to the nodes: it is started again `restart_s` after its end."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._beside[name] = _Beside(tuple(command), restart_s)
+        self._spawn(name, command, "wb")
+
+    def check(self) -> list[str]:
+        """Raise ConfigError, with the last lines that it wrote, when a node has ended by itself.
+
+        What runs beside the nodes is started again once it is time; returns a sentence for each that has ended.
+        """
+        ended = []
         for name, child in self._children.items():
             code = child.poll()
-            if code is not None:
+            if code is None:
+                continue
+            beside = self._beside.get(name)
+            if beside is None:
                 raise ConfigError(f"the node {name} ended with exit code {code}: {self._last_words(name)}")
+            now = time.monotonic()
+            if beside.again_at is None:
+                beside.again_at = now + beside.restart_s
+                ended.append(f"ended with exit code {code}, and is started again: {self._last_words(name)}")
+            elif now >= beside.again_at:
+                beside.again_at = None
+                self._spawn(name, beside.command, "ab")
+        return ended
 
     def complaints(self) -> list[tuple[str, str, str]]:
         """Return what children have warned of since the last call: name, severity (WARN, ERROR or FATAL), text."""
@@ -63,17 +90,17 @@ class Supervisor:
             found += [(name, *match) for match in _COMPLAINT.findall(whole.decode(errors="replace"))]
         return found
 
-    def stop(self, *names: str) -> dict[str, int]:
+    def stop(self, *names: str, timeout_s: float = STOP_TIMEOUT_S) -> dict[str, int]:
         """Stop children with SIGINT (all by default) and wait; returns their exit codes.
 
-        One that does not end in 15 s is killed, and its code is negative.
+        One that does not end in time is killed, and its code is negative.
         """
         chosen = {name: self._children.pop(name) for name in (names or list(self._children))}
         for child in chosen.values():
             if child.poll() is None:
                 child.send_signal(signal.SIGINT)
         codes = {}
-        deadline = time.monotonic() + STOP_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         for name, child in chosen.items():
             try:
                 codes[name] = child.wait(max(0.1, deadline - time.monotonic()))
@@ -87,6 +114,15 @@ class Supervisor:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _spawn(self, name: str, command: Sequence[str], mode: str) -> None:
+        if mode == "wb":
+            self._read.pop(name, None)
+        with open(self._log(name), mode) as log:
+            self._children[name] = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
 
     def _log(self, name: str) -> Path:
         return self._directory / f"{name}.log"

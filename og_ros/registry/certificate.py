@@ -112,7 +112,8 @@ class KeyCertificate:
 
     `algorithm` is the one that the key itself has. `origin` is the name of a log or witness key in C2SP checkpoints,
     empty for other roles; `robot` and `stage` are empty where the role does not need them. `topics` are those that a
-    key of role source may say where data begins on, empty for other roles.
+    key of role source may say where data begins on, empty for other roles. `post_quantum_pem` is the ML-DSA-65 key that
+    signs beside a log's key (PEM), empty where there is none: then every checkpoint must carry both signatures.
     """
 
     key_id: bytes
@@ -127,6 +128,7 @@ class KeyCertificate:
     not_after_ns: int | None
     certifier: str
     topics: tuple[str, ...] = ()
+    post_quantum_pem: str = ""
     revoked_at_ns: int | None = None
     revocation_reason: str = ""
 

@@ -73,6 +73,7 @@ def describe_key(key: KeyCertificate, at_ns: int) -> dict[str, Any]:
         "vendor": key.vendor,
         "origin": key.origin,
         "topics": list(key.topics),
+        "post_quantum": key.post_quantum_pem or None,
         "not_before": format_time(key.not_before_ns),
         "not_after": _time(key.not_after_ns),
         "certifier": key.certifier,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from og_ros.attest import keys
+from og_ros.attest import keys, ml_dsa
 from og_ros.attest.statement import Algorithm
 from og_ros.errors import KeyFileError, RegistryError
 from og_ros.registry import strict_json
@@ -30,9 +30,11 @@ MAX_AUTHORITIES: Final = 64
 MAX_STAGES: Final = 64
 MAX_TOPICS: Final = 64
 SOURCE: Final = "source"
+LOG: Final = "log"
 INDEX_PATH: Final = "index.dsse.json"
 _SUFFIX: Final = ".dsse.json"
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_PLAIN_PEM: Final = re.compile(r"-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n", re.ASCII)
 _PATH: Final = re.compile(r"(roots|models|keys|revocations|signatures)/[A-Za-z0-9._+~@-]{1,240}\.json", re.ASCII)
 
 
@@ -169,7 +171,10 @@ def decode_model(kind: str, payload: bytes, what: str) -> ModelCertificate:
 
 
 def encode_key(key: KeyCertificate) -> bytes:
-    """Return the payload of a key certificate; its revocation is not part of it. Only a source's has topics."""
+    """Return the payload of a key certificate; its revocation is not part of it.
+
+    Only a source's has topics, and only a log's may have a second key.
+    """
     return strict_json.dumps(
         {
             "format": FORMAT,
@@ -185,6 +190,7 @@ def encode_key(key: KeyCertificate) -> bytes:
             "not_after": "" if key.not_after_ns is None else format_time(key.not_after_ns),
             "certifier": key.certifier,
             **({"topics": list(key.topics)} if key.topics or key.role == SOURCE else {}),
+            **({"post_quantum": key.post_quantum_pem} if key.post_quantum_pem else {}),
         }
     )
 
@@ -196,8 +202,11 @@ def decode_key(payload: bytes, what: str) -> KeyCertificate:
         "not_before", "not_after", "certifier",
     )  # fmt: skip
     kinds: dict[str, type] = dict.fromkeys(names, str)
-    if _is_source(payload, what):
+    found = strict_json.loads(payload, what, MAX_ENTRY)
+    if isinstance(found, dict) and found.get("role") == SOURCE:
         kinds["topics"] = list
+    if isinstance(found, dict) and "post_quantum" in found:
+        kinds["post_quantum"] = str
     tree = _payload(payload, what, kinds)
     public_key = _public_key(tree["public_key"], what)
     key_id = keys.key_id(public_key)
@@ -224,6 +233,7 @@ def decode_key(payload: bytes, what: str) -> KeyCertificate:
         not_after_ns=not_after_ns,
         certifier=_name(tree, "certifier", what),
         topics=_topics(tree, what),
+        post_quantum_pem=_post_quantum(tree, what),
     )
 
 
@@ -343,11 +353,6 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
         raise RegistryError(f"{what}: only a key of role log or witness has an origin")
 
 
-def _is_source(payload: bytes, what: str) -> bool:
-    tree = strict_json.loads(payload, what, MAX_ENTRY)
-    return isinstance(tree, dict) and tree.get("role") == SOURCE
-
-
 def _topics(tree: dict[str, Any], what: str) -> tuple[str, ...]:
     """Return the topics of a source's key: full names, as attestations have them."""
     if tree["role"] != SOURCE:
@@ -356,6 +361,24 @@ def _topics(tree: dict[str, Any], what: str) -> tuple[str, ...]:
     if not topics or not all(topic.startswith("/") for topic in topics):
         raise RegistryError(f"{what}: a key of role {SOURCE} needs its topics, each with a / in front")
     return topics
+
+
+def _post_quantum(tree: dict[str, Any], what: str) -> str:
+    """Return the ML-DSA-65 key beside a log's key, in plain PEM; empty where the certificate has none."""
+    pem = str(tree.get("post_quantum", ""))
+    if "post_quantum" not in tree:
+        return pem
+    if tree["role"] != LOG:
+        raise RegistryError(f"{what}: only a key of role {LOG} has an ML-DSA-65 key beside it")
+    if not _PLAIN_PEM.fullmatch(pem):
+        raise RegistryError(f"{what}: post_quantum is no key in plain PEM")
+    try:
+        canonical = ml_dsa.public_pem(ml_dsa.parse_public(pem, f"{what}: post_quantum"))
+    except KeyFileError as error:
+        raise RegistryError(str(error)) from error
+    if pem != canonical:
+        raise RegistryError(f"{what}: post_quantum has more in it than one key in plain PEM")
+    return pem
 
 
 def _public_key(pem: str, what: str) -> keys.PublicKey:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from og_ros.attest import keys
+from og_ros.attest import keys, ml_dsa
 from og_ros.attest.signer import SoftwareSigner
 from og_ros.attest.statement import Algorithm
 from og_ros.errors import KeyFileError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 
 MAX_KEY_FILE = 16_384
 
@@ -29,24 +33,62 @@ def load_signers(directory: Path, key_files: Iterable[Path]) -> tuple[SoftwareSi
 
 def load_public_half(file: Path) -> keys.PublicKey:
     """Read the public key from the PEM file of a public or of a private key; raises KeyFileError."""
-    try:
-        with file.open("rb") as stream:
-            private = b"PRIVATE KEY" in stream.read(MAX_KEY_FILE)
-    except OSError as error:
-        raise KeyFileError(f"cannot read the key {file}: {error.strerror}") from error
+    private = b"PRIVATE KEY" in _read(file)
     return keys.load_private(file).public_key() if private else keys.load_public(file)
 
 
 def generate(file: Path, algorithm: Algorithm) -> keys.PublicKey:
     """Make a private key in a new file and its public half beside it as FILE.pub; raises KeyFileError."""
+    public_file = _public_file(file)
+    key = keys.generate(algorithm)
+    keys.save_private(key, file)
+    _write_public(public_file, keys.public_pem(key.public_key()))
+    return key.public_key()
+
+
+def generate_ml_dsa(file: Path) -> MLDSA65PublicKey:
+    """Make an ML-DSA-65 key, as `generate` makes others."""
+    public_file = _public_file(file)
+    key = ml_dsa.generate()
+    ml_dsa.save_private(key, file)
+    _write_public(public_file, ml_dsa.public_pem(key.public_key()))
+    return key.public_key()
+
+
+def load_ml_dsa_half(file: Path) -> MLDSA65PublicKey:
+    """Read the ML-DSA-65 key from the PEM file of a public or of a private key; raises KeyFileError."""
+    data = _read(file)
+    return ml_dsa.load_private(file).public_key() if b"PRIVATE KEY" in data else ml_dsa.parse_public(data, str(file))
+
+
+def holds_ml_dsa(file: Path) -> bool:
+    """Return whether a PEM file holds an ML-DSA-65 key, by trying; raises KeyFileError where it cannot be read."""
+    _read(file)
+    try:
+        load_ml_dsa_half(file)
+    except KeyFileError:
+        return False
+    return True
+
+
+def _public_file(file: Path) -> Path:
     public_file = file.with_name(file.name + ".pub")
     if public_file.exists():
         raise KeyFileError(f"{public_file} exists already; a key is never overwritten")
-    key = keys.generate(algorithm)
-    keys.save_private(key, file)
+    return public_file
+
+
+def _write_public(file: Path, pem: str) -> None:
     try:
-        with public_file.open("x", encoding="ascii") as stream:
-            stream.write(keys.public_pem(key.public_key()))
+        with file.open("x", encoding="ascii") as stream:
+            stream.write(pem)
     except OSError as error:
-        raise KeyFileError(f"cannot write {public_file}: {error.strerror}") from error
-    return key.public_key()
+        raise KeyFileError(f"cannot write {file}: {error.strerror}") from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_KEY_FILE)
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key {file}: {error.strerror}") from error

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from og_ros.attest import keys
+from og_ros.attest import keys, ml_dsa
 from og_ros.attest.signer import Signer
 from og_ros.errors import RegistryError
 from og_ros.registry import dsse, entry, files, openssf
@@ -25,6 +25,9 @@ from og_ros.registry.certificate import (
 from og_ros.registry.entry import INDEX_PATH, Index, Root
 from og_ros.registry.names import skeleton
 from og_ros.registry.registry import Registry, fingerprint
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 
 DAY_NS: Final = 86_400 * 10**9
 
@@ -189,13 +192,14 @@ class RegistryWriter:
         vendor: str = "",
         origin: str = "",
         topics: Sequence[str] = (),
+        post_quantum: MLDSA65PublicKey | None = None,
         not_before_ns: int | None = None,
         not_after_ns: int | None = None,
     ) -> KeyCertificate:
         """Certify a key for a role out of KEY_ROLES.
 
         Keys of stages, sources and observers need robot and stage, a source's its topics too, those of logs and
-        witnesses an origin.
+        witnesses an origin. `post_quantum` is the ML-DSA-65 key that signs a log's checkpoints beside its key.
         """
         if topics and role != entry.SOURCE:
             raise RegistryError(f"topics are for a key of role {entry.SOURCE}, not of role {role}")
@@ -213,6 +217,7 @@ class RegistryWriter:
             not_after_ns=not_after_ns,
             certifier=certifier.name,
             topics=tuple(topics),
+            post_quantum_pem="" if post_quantum is None else ml_dsa.public_pem(post_quantum),
         )
         payload = entry.encode_key(certificate)
         entry.decode_key(payload, "the certificate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from og_ros.errors import BackendUnreachable, ConfigError, SettlementError
 from og_ros.settlement import contracts, trie
 from og_ros.settlement.checkpoints import ChainName, Entry, check_address
 from og_ros.settlement.receipt import Inclusion
-from og_ros.settlement.rpc import Refused, Rpc, data_of, quantity
+from og_ros.settlement.rpc import Limited, Refused, Rpc, data_of, quantity
 
 try:
     import eth_abi
@@ -21,6 +21,8 @@ except ImportError as error:
 
 SETTLED_TOPIC: Final = keccak(b"Settled(address,bytes32,bytes32,bytes32,uint256,uint256,bytes32,bool)")
 _EVENT_DATA: Final = ["bytes32", "uint256", "uint256", "bytes32", "bool"]
+MAX_PAGES: Final = 20_000
+"""Questions for events, at most: at 1,000 blocks each that is 20 million blocks."""
 _ERROR_STRING: Final = bytes.fromhex("08c379a0")
 
 
@@ -127,14 +129,13 @@ class EvmChain:
         return str(decode_result(contracts.DECISION_CHAIN, "registry", data)[0]).lower()
 
     def events(self, chain: ChainName, since: int = 0) -> list[Settled]:
-        """Return the checkpoints of a chain from a block on, in order, as the node tells them."""
+        """Return the checkpoints of a chain from a block on, in order, as the node tells them.
+
+        Where the node limits the range of a question, smaller ones are asked.
+        """
         topics = [f"0x{SETTLED_TOPIC.hex()}", f"0x{bytes(12).hex()}{chain.submitter[2:]}", f"0x{chain.robot_id.hex()}"]
-        asked = {"fromBlock": hex(since), "toBlock": "latest", "address": self.contract, "topics": topics}
-        found = self.rpc.call("eth_getLogs", asked)
-        if not isinstance(found, list):
-            raise BackendUnreachable("eth_getLogs: the node gives no list")
         events = []
-        for log in found:
+        for log in self._logs(topics, since):
             try:
                 names = [data_of(topic, "a topic", 32) for topic in log["topics"]]
                 told = read_event(chain, names, data_of(log["data"], "an event's data"))
@@ -145,6 +146,28 @@ class EvmChain:
             if told is not None:
                 events.append(Settled(told[0], told[1], told[2], transaction, place))
         return sorted(events, key=lambda event: event.entry.sequence)
+
+    def _logs(self, topics: Sequence[str], since: int) -> Iterator[Any]:
+        """Yield the contract's logs: all blocks at once, or half as many each time that the node refuses."""
+        last = self.rpc.number("eth_blockNumber")
+        span, pages = max(1, last - since + 1), 0
+        while since <= last:
+            until = min(last, since + span - 1)
+            asked = {"fromBlock": hex(since), "toBlock": hex(until), "address": self.contract, "topics": topics}
+            try:
+                found = self.rpc.call("eth_getLogs", asked)
+            except (Refused, Limited):
+                if until == since:
+                    raise
+                span = (until - since + 1) // 2
+                if pages + (last - since) // span >= MAX_PAGES:
+                    text = f"the node gives fewer than {2 * span} of {last - since + 1} blocks at once; ask another one"
+                    raise BackendUnreachable(f"eth_getLogs: {text}") from None
+                continue
+            if not isinstance(found, list):
+                raise BackendUnreachable("eth_getLogs: the node gives no list")
+            yield from found
+            since, pages = until + 1, pages + 1
 
     def canonical(self, number: int) -> bytes | None:
         """Return the hash of the node's block with a number; None where it has none."""

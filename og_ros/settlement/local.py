@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from og_ros.errors import SettlementError
-from og_ros.log import Ledger, StoredCheckpoint, open_checkpoint
+from og_ros.log import Ledger, StoredCheckpoint
 from og_ros.settlement.backend import Attempt, Item, Seen
 from og_ros.settlement.receipt import Level
 
@@ -32,7 +32,7 @@ class LocalBackend:
         """Check the note, and that the ledger still has these leaves; raises SettlementError where it has others."""
         with Ledger.open(self._ledger) as ledger:
             note = item.attempts[-1].payload.decode()
-            head = open_checkpoint(note, ledger.key, ledger.origin)
+            head = ledger.keys().open_checkpoint(note)
             if head.size > ledger.size or ledger.root(head.size) != head.root:
                 raise SettlementError(f"the ledger does not have the {head.size} leaves whose checkpoint it signed")
         return Seen(Level.FINAL, receipt=note)

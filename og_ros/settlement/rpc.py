@@ -27,6 +27,10 @@ class Refused(SettlementError):
         self.data = data
 
 
+class Limited(BackendUnreachable):
+    """The node will not do so much: too many requests, or more results than it gives at once."""
+
+
 class Rpc:
     """A node at a URL. Methods raise BackendUnreachable when there is no sensible answer, Refused for an error."""
 
@@ -71,8 +75,8 @@ class Rpc:
             raise BackendUnreachable(f"node {self._host}: {method}: the answer is to no question of ours")
         problem = tree.get("error")
         if isinstance(problem, dict):
-            if problem.get("code") in (-32005, 429):  # too many requests
-                raise BackendUnreachable(f"node {self._host}: {method}: {str(problem.get('message'))[:200]}")
+            if problem.get("code") in (-32005, 429):  # too many requests, or results
+                raise Limited(f"node {self._host}: {method}: {str(problem.get('message'))[:200]}")
             raise Refused(f"{method}: {str(problem.get('message'))[:300]}", _revert_data(problem.get("data")))
         if problem is not None or "result" not in tree:
             raise BackendUnreachable(f"node {self._host}: {method}: neither result nor error in the answer")

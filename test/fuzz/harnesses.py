@@ -48,6 +48,8 @@ from og_ros.gate.envelope_check import EnvelopeCheck
 from og_ros.gate.message_fields import MessageTypes
 from og_ros.log import note, proof, tiles
 from og_ros.log.checkpoint import parse_checkpoint
+from og_ros.log.log_keys import parse_change, read_history
+from og_ros.log.post_quantum import PostQuantumKey
 from og_ros.registry import dsse, entry, openssf, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
@@ -238,7 +240,22 @@ def fuzz_note(data: bytes) -> None:
 def fuzz_verifier_key(data: bytes) -> None:
     """A vkey has one form."""
     text = data.decode("utf-8", "replace")
-    assert note.VerifierKey.parse(text).format() == text
+    key: note.VerifierKey | PostQuantumKey
+    try:
+        key = note.VerifierKey.parse(text)
+    except OgError:
+        key = PostQuantumKey.parse(text)
+    assert key.format() == text
+
+
+def fuzz_key_change(data: bytes) -> None:
+    """A change of a log's keys has one form, and gives a log no key that the one before has not signed."""
+    with contextlib.suppress(OgError):
+        change, signed = parse_change(data)
+        assert change.text() == signed.text
+        assert signed.format().encode() == data
+    history = read_history("log", LOG_KEY, [(1, data)])
+    assert len(history.epochs) == 2
 
 
 def fuzz_proof(data: bytes) -> None:

@@ -29,6 +29,7 @@ from attest_examples import attestation_of  # noqa: E402
 from backports import zstd  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey  # noqa: E402
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: E402
 from hostile_bags import HOSTILE_MCAP  # noqa: E402
 from lz4 import frame as lz4  # noqa: E402
@@ -44,6 +45,7 @@ from og_ros.audit.run import audit_bag  # noqa: E402
 from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Ledger, note  # noqa: E402
+from og_ros.log.log_keys import KeyChange, LogSigner, sign_change  # noqa: E402
 from og_ros.registry import openssf  # noqa: E402
 from og_ros.settlement import receipt  # noqa: E402
 
@@ -140,6 +142,7 @@ def seeds() -> dict[str, list[bytes]]:
     ledger, _ = file_harnesses._ledger_template()
     checkpoint = (ledger / "checkpoint").read_bytes()
     made["note"] = [checkpoint]
+    made["key_change"] = _key_changes()
     with Ledger.open(ledger) as opened:
         made["proof"] = [opened.export_proof(3).encode(), opened.export_proof(0, b"extra").encode()]
     made["tiles"] = [next(ledger.glob("tile/entries/**/000.p/*")).read_bytes()]
@@ -205,6 +208,16 @@ def _messages() -> list[object]:
         wire.image(pixels, "rgb8"),
         wire.scan([1.0, 2.0]),
         wire.odometry((0, 0, 0, 0, 0, 0, 1), (0, 0, 0), (0, 0, 0)),
+    ]
+
+
+def _key_changes() -> list[bytes]:
+    """Return changes of a log's key: to another one, and to a pair."""
+    before = LogSigner(Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    other = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)
+    pair = LogSigner(other, MLDSA65PrivateKey.from_seed_bytes(bytes(32)))
+    return [
+        sign_change(KeyChange("log", 1, 10**18, after.keys("log")), before, after) for after in (LogSigner(other), pair)
     ]
 
 

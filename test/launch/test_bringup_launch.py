@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -66,8 +67,13 @@ def test_a_dead_stage_is_started_again(run_launch: Callable[..., Any], graph: An
 def test_a_parameter_file_is_laid_over_the_pipeline(
     run_launch: Callable[..., Any], graph: Any, demo: Path, tmp_path: Path
 ) -> None:
-    """For every robot, for one, and with bounds that the node still keeps."""
-    pipeline = changed(demo, "control.yaml", only_control)
+    """For every robot, for one, and with bounds that the node still keeps. A settler runs beside, and comes back."""
+
+    def settled(data: Any) -> None:
+        only_control(data)
+        data["settlement"] = {"state": str(tmp_path / "settlement")}
+
+    pipeline = changed(demo, "settled.yaml", settled)
     laid = tmp_path / "laid.yaml"
     laid.write_text(
         "/**/auditor: {ros__parameters: {horizon: 4.0, robot: other}}\n"
@@ -81,8 +87,13 @@ def test_a_parameter_file_is_laid_over_the_pipeline(
     graph.wait(lambda: graph.node.count_publishers("/robot_7/auditor/status"), launched)
     assert graph.parameters("/robot_7/auditor", "horizon", "robot", "discover") == [4.0, "other", "namespace"]
     assert graph.node.count_publishers("/robot_7/wheel_command/attestation") == 1
+    graph.wait(lambda: (tmp_path / "settlement" / "outbox.db").is_file(), launched)
+    first = launched.pid("settler")
+    os.kill(first, signal.SIGKILL)
+    graph.wait(lambda: launched.output.count("[settler-") >= 2 and launched.pid("settler") != first, launched)
     launched.interrupt()
-    assert launched.ends(15) == 0, launched.output
+    assert launched.ends(25) == 0, launched.output
+    assert re.search(r"\[settler-\d+\]: process has finished cleanly", launched.output), launched.output
 
     laid.write_text("/**/auditor: {ros__parameters: {horizon: 4000.0}}\n")
     launched = run_launch("bringup.launch.py", f"pipeline:={pipeline}", *options, "required:=true")

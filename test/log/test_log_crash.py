@@ -64,11 +64,11 @@ def test_kill_loses_nothing_that_was_acknowledged(tmp_path: Path, key: Ed25519Pr
         with Ledger.open(directory, key) as ledger:
             report = ledger.verify()
             leaves = [leaf.data for leaf in ledger.leaves()]
-            heads = [open_checkpoint(row.note, ledger.key) for row in ledger.checkpoints()]
+            heads = [open_checkpoint(row.note, ledger.first_key) for row in ledger.checkpoints()]
         assert report.latest is None or report.latest.size >= last_signed
         assert all(leaves[index] == leaf for index, leaf in acknowledged.items())
         if heads:
-            assert verify_tiles(directory, ledger.vkey) == heads[-1]
+            assert verify_tiles(directory, ledger.first_key.format()) == heads[-1]
     assert len(acknowledged) > 100
     with Ledger.open(directory) as ledger:
         for old, new in pairwise(heads):

@@ -18,9 +18,12 @@ import rclpy
 from domains import claim_domain
 from std_msgs.msg import Float32MultiArray
 
-from og_ros.attest import SoftwareSigner, keys
+from og_ros.attest import Algorithm, SoftwareSigner, keys
 from og_ros.audit.run import audit_bag
+from og_ros.log import Ledger
 from og_ros.registry import Registry, RegistryWriter
+from og_ros.settlement.outbox import Outbox
+from og_ros.settlement.receipt import Level
 from og_ros.sim.policy import MODELS
 from og_ros.stages.inference import Inference
 from og_ros.stages.pipeline import load_pipeline
@@ -38,6 +41,11 @@ stages:
       measured: {topic: /measured, type: std_msgs/msg/Float32MultiArray, attestation: none}
     outputs:
       wheels: {topic: /wheels, type: std_msgs/msg/Float32MultiArray}
+"""
+
+
+SETTLED = """auditor: {ledger: ledger, log_key: log.pem}
+settlement: {state: settlement, every_leaves: 1}
 """
 
 
@@ -63,8 +71,10 @@ def start(directory: Path, *options: str, stderr: int | IO[str] = subprocess.PIP
     )
 
 
-def test_pipeline_runs_is_recorded_and_stops_cleanly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pipeline_runs_is_recorded_settles_and_stops_cleanly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(tmp_path)
+    (tmp_path / "pipeline.yaml").write_text(PIPELINE + SETTLED)
+    keys.save_private(keys.generate(Algorithm.EDDSA), tmp_path / "log.pem")
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     process = start(tmp_path, "--record", "run1")
     context = rclpy.Context()
@@ -85,10 +95,14 @@ def test_pipeline_runs_is_recorded_and_stops_cleanly(tmp_path: Path, monkeypatch
         time.sleep(0.5)
     finally:
         process.send_signal(signal.SIGINT)
-        code = process.wait(30)
+        code = process.wait(60)
         node.destroy_node()
         rclpy.shutdown(context=context)
     assert code == 0, process.stderr.read() if process.stderr else ""
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        size = ledger.size
+    newest = Outbox(tmp_path / "settlement", read_only=True).rows()[-1].item
+    assert (newest.size, newest.level) == (size, Level.FINAL), "the last checkpoint settled, after the auditor ended"
     report = audit_bag(tmp_path / "run1", Registry.open(tmp_path / "registry"))
     assert report.auditor.findings.violations == 0, report.findings
     assert report.auditor.tally.attestations >= 29

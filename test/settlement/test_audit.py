@@ -65,6 +65,9 @@ def test_levels_are_what_the_evidence_bears(case: Case) -> None:
     )
     assert levels(case.check()) == final
     assert not case.check().findings
+    assert [anchor.size for anchor in case.check().anchors] == [5, 9], "vouched blocks date the leaves"
+    assert all(abs(anchor.time_ns / 1e9 - case.place.now()) < 600 for anchor in case.check().anchors)
+    assert not case.check(chain=None).anchors
     assert levels(case.check(finality=10**6)) == [*["included"] * 4, "", ""]
     assert levels(case.check(chain=None)) == submitted
     first, second = (one.inclusion.block_hash for one in case.receipts if one.inclusion)
@@ -130,7 +133,7 @@ def test_a_forged_block_is_no_more_than_submitted_offline(case: Case) -> None:
 def test_an_edited_leaf_is_found_though_the_robot_signs_the_log_anew(case: Case) -> None:
     leaves = [leaf.data for leaf in case.ledger.leaves()]
     leaves[3] = b"nothing happened"
-    with Ledger.create(case.folder / "edited", case.ledger.origin, case.ledger._key) as edited:  # type: ignore[arg-type]
+    with Ledger.create(case.folder / "edited", case.ledger.origin, case.ledger._signer.classical) as edited:  # type: ignore[union-attr]
         edited.append(leaves)
         edited.checkpoint()
         edited.verify()
@@ -140,7 +143,7 @@ def test_an_edited_leaf_is_found_though_the_robot_signs_the_log_anew(case: Case)
 
 
 def test_a_log_cut_off_behind_its_last_receipt_is_found_by_the_chain(case: Case) -> None:
-    with Ledger.create(case.folder / "cut", case.ledger.origin, case.ledger._key) as cut:  # type: ignore[arg-type]
+    with Ledger.create(case.folder / "cut", case.ledger.origin, case.ledger._signer.classical) as cut:  # type: ignore[union-attr]
         cut.append([leaf.data for leaf in case.ledger.leaves(0, 5)])
         cut.checkpoint()
         assert kinds(case.check(case.receipts[:1], ledger=cut)) == {"settlement_differs"}

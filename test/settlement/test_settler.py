@@ -213,7 +213,7 @@ def test_a_ledger_that_was_rewound_settles_nothing(place: Place, ledger: Ledger,
     run = Run(ledger, tmp_path, [place.backend()])
     grow(9)
     run.until("9 final")
-    other = Ledger.create(tmp_path / "rewound", ledger.origin, ledger._key)  # type: ignore[arg-type]
+    other = Ledger.create(tmp_path / "rewound", ledger.origin, ledger._signer.classical)  # type: ignore[union-attr]
     other.append([b"x"])
     other.checkpoint()
     late = Run(other, tmp_path / "other", [place.backend()])

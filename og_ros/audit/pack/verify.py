@@ -35,7 +35,7 @@ from og_ros.registry.files import FOLDERS
 
 _MAX_TEXT: Final = 64 * 2**20
 # The recording's name is that of its directory, which a packer may have had to change.
-_NOT_COMPARED: Final = frozenset({"recording"})
+_NOT_COMPARED: Final = frozenset({"recording", "endurance"})
 
 Progress = Callable[[int, int], None]
 

@@ -41,6 +41,7 @@ class Report:
     reexecution: Mapping[str, Any] | None = None
     sealed: Mapping[str, Any] | None = None
     profiles: tuple[Assessment, ...] = ()
+    endurance: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
@@ -52,11 +53,12 @@ class Report:
         reexecution: Mapping[str, Any] | None = None,
         sealed: Mapping[str, Any] | None = None,
         notes: Sequence[str] = (),
+        endurance: Mapping[str, Any] | None = None,
     ) -> Report:
         """Conclude an audit whose auditor is finished.
 
         `reexecution` and `sealed` say what was run again and unsealed, as JSON shows it; `notes` are more sentences on
-        what was not checked.
+        what was not checked, `endurance` what still holds of what broken algorithms signed.
         """
         return cls(
             recording=bag.path.name,
@@ -68,6 +70,7 @@ class Report:
             not_checked=(*_not_checked(bag, auditor, registry, reexecution), *notes),
             reexecution=reexecution,
             sealed=sealed,
+            endurance=endurance,
         )
 
     @property
@@ -135,7 +138,8 @@ class Report:
             },
             "log": None
             if log is None
-            else {"origin": log.origin, "size": log.size, "root": log.root, "checkpointed": log.covered},
+            else {"origin": log.origin, "size": log.size, "root": log.root, "checkpointed": log.covered}
+            | {"checkpoints": log.checkpoints},
             "reexecution": self.reexecution,
             "disclosure": self.auditor.disclosure.as_json(),
             "sealed": self.sealed,
@@ -143,6 +147,7 @@ class Report:
             if self.policy.digest
             else None,
             **({"settlement": log.settled} if log is not None and log.settled else {}),
+            **({"endurance": self.endurance} if self.endurance is not None else {}),
             **({"profiles": [profile.as_json() for profile in self.profiles]} if self.profiles else {}),
             "software": {"name": "og_ros", "version": __version__},
         }

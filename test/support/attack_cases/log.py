@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
-from attacker import Attacker
+from attacker import HOUR_NS, Attacker
+from hybrid_logs import edit_notes, pair, stripped
 
 from attack_cases.case import UNREAD, Accused, Who, attack
 from og_ros.attest import Algorithm, cose, keys
 from og_ros.log import Ledger
+from og_ros.log.log_keys import KeyChange, LogSigner, sign_change
 
 CHECKPOINTS = "/auditor/checkpoint"
 # A log that was made anew is not the one whose checkpoints were recorded.
@@ -195,3 +197,80 @@ def rewound_log(attacker: Attacker) -> Accused:
     """The auditor is shown an older state of the log, signed anew, than the robot published."""
     attacker.write_ledger(attacker.leaves()[:-60])
     return "og-ros/demo"
+
+
+def hybrid(attacker: Attacker, leaves: list[bytes]) -> None:
+    """Certify a pair of log keys, and give the auditor a log that its old key hands over to the pair."""
+    attacker.cut(lambda r: r.topic != CHECKPOINTS)  # of the log as it was, with other leaves
+    after = pair(2)
+    certify_pair(attacker, after)
+    attacker.ledger = attacker.directory / "ledger"
+    old = attacker.runs.robot.log_key
+    with Ledger.create(attacker.ledger, "og-ros/demo", old) as ledger:
+        ledger.append(leaves[:10])
+        ledger.change_keys(after.classical, after.post_quantum)
+        ledger.append(leaves[10:])
+        ledger.checkpoint()
+
+
+def certify_pair(attacker: Attacker, signer: LogSigner) -> None:
+    assert signer.post_quantum is not None
+    since = min(record.received_ns for record in attacker.records) - HOUR_NS
+    with attacker.registry_writer() as writer:
+        writer.certify_key(
+            signer.classical.public_key(),
+            role="log",
+            origin="og-ros/demo",
+            post_quantum=signer.post_quantum.public_key(),
+            not_before_ns=since,
+        )
+
+
+@attack(Who.RECORDER, "log_signature_stripped")
+def second_signature_stripped(attacker: Attacker) -> Accused:
+    """The ML-DSA-65 signatures are taken off a log's checkpoints, whose Ed25519 ones hold."""
+    hybrid(attacker, attacker.leaves())
+    assert attacker.ledger is not None
+    edit_notes(attacker.ledger, stripped)
+    return "not signed by the ML-DSA-65 key"
+
+
+@attack(Who.INSIDER, "log_key_change_invalid")
+def log_key_changed_in_silence(attacker: Attacker) -> Accused:
+    """A log is signed with another certified key than before, and no leaf of it says that its key changed."""
+    attacker.cut(lambda r: r.topic != CHECKPOINTS)
+    after = pair(2)
+    certify_pair(attacker, after)
+    edit_notes(attacker.write_ledger(attacker.leaves()), lambda note: after.sign(note.text, "og-ros/demo"))
+    return "records no change to that key"
+
+
+@attack(Who.OUTSIDER, "log_key_change_invalid")
+def log_key_change_forged(attacker: Attacker) -> Accused:
+    """A leaf gives the log a certified pair of keys, and not the key before but the new one has signed it twice."""
+    attacker.cut(lambda r: r.topic != CHECKPOINTS)
+    after = pair(2)
+    certify_pair(attacker, after)
+    leaves = attacker.leaves()
+    change = KeyChange("og-ros/demo", len(leaves), 0, after.keys("og-ros/demo"))
+    attacker.write_ledger([*leaves, sign_change(change, after, after)])
+    return "not signed by the key before"
+
+
+@attack(Who.THIEF, "log_key_change_invalid", ["log_key_unregistered"])
+def log_key_changed_by_a_thief(attacker: Attacker) -> Accused:
+    """Who stole the log's key hands the log over to keys of his own after it was revoked."""
+    stolen = keys.key_id(attacker.runs.robot.log_key.public_key())
+    since = min(record.received_ns for record in attacker.records)
+    with attacker.registry_writer() as writer:
+        writer.revoke_key(stolen, "stolen", at_ns=since)
+    hybrid(attacker, attacker.leaves())
+    return "on the word of key"
+
+
+@attack(Who.OUTSIDER, "below_policy")
+def hybrid_log_replaced_by_a_classical_one(attacker: Attacker) -> Accused:
+    """The policy demands hybrid checkpoints, and the log has the Ed25519 signature alone."""
+    attacker.policy["checkpoint"] = "hybrid"
+    attacker.take_ledger()
+    return "signed classical"

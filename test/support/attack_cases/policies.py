@@ -65,3 +65,11 @@ def signed_long_after(attacker: Attacker) -> Accused:
     place = attacker.attestation("control")
     start = attacker.statement(place).signed_at_ns - 3000 * MS
     return [attacker.lie(place, start_ns=start, clock=Clock.SYSTEM)]
+
+
+@attack(Who.OUTSIDER, "rests_on_broken")
+def signatures_of_a_broken_algorithm(attacker: Attacker) -> Accused:
+    """The recording is audited after its signatures' algorithm was broken, and nothing shows that they are older."""
+    attacker.policy["broken"] = {"ES256": "2035-01-01T00:00:00Z"}
+    attacker.options = ["--at", "2036-01-01T00:00:00Z"]
+    return "ES256, broken since 2035-01-01"
