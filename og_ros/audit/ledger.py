@@ -13,9 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from og_ros.attest import Attestation, cose
 from og_ros.attest.keys import key_id
 from og_ros.audit.findings import Finding
+from og_ros.audit.policy import Policy
 from og_ros.audit.records import Inference, SessionKey
 from og_ros.audit.sessions import SessionChecker
 from og_ros.audit.settled import Settled, SettlementEvidence, check
+from og_ros.audit.witnessed import PublicEvidence, Witnessed
+from og_ros.audit.witnessed import check as check_witnesses
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
@@ -32,7 +35,8 @@ class LogView:
 
     `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `trusted` says
     that a registry certifies the log's key: without that, nothing counts as logged. `outside` counts the leaves of the
-    recorded sessions from before or after the recording. `settled` says what was found of its settlement.
+    recorded sessions from before or after the recording. `settled` says what was found of its settlement, `witnessed`
+    of its cosigned checkpoints, `stamped` of its time stamps.
     """
 
     origin: str
@@ -42,6 +46,8 @@ class LogView:
     trusted: bool
     outside: int = 0
     settled: str = ""
+    witnessed: str = ""
+    stamped: str = ""
 
 
 @dataclass
@@ -60,11 +66,20 @@ class LogCheck:
     """
 
     def __init__(
-        self, ledger: Ledger, registry: Registry | None, settlement: SettlementEvidence | None = None
+        self,
+        ledger: Ledger,
+        registry: Registry | None,
+        settlement: SettlementEvidence | None = None,
+        public: PublicEvidence | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        """Raises LogError when the log cannot be read at all, SettlementError when a node does not answer."""
+        """`policy` says which witnesses count.
+
+        Raises LogError when the log cannot be read at all, SettlementError when a node does not answer.
+        """
         self.view: LogView | None = None
         self.settled: Settled | None = None
+        self.witnessed: Witnessed | None = None
         self.findings: list[Finding] = []
         self._ledger = ledger
         self._sessions: dict[SessionKey, _Logged] = {}
@@ -90,7 +105,21 @@ class LogCheck:
             self.settled = check(settlement, ledger, registry)
             self.findings += self.settled.findings
         told = self.settled.summary if self.settled is not None else ""
-        self.view = LogView(ledger.origin, report.size, report.root.hex(), covered, trusted, settled=told)
+        demands = policy or Policy()
+        self.witnessed = witnessed = check_witnesses(
+            public or PublicEvidence(), ledger, registry, demands.witness_policy, demands.witness_quorum, covered
+        )
+        self.findings += witnessed.findings
+        self.view = LogView(
+            ledger.origin,
+            report.size,
+            report.root.hex(),
+            covered,
+            trusted,
+            settled=told,
+            witnessed=witnessed.summary,
+            stamped=witnessed.stamps,
+        )
         self._matched = bytearray(report.size)
 
     def look_up(self, inference: Inference) -> Iterator[Finding]:
@@ -106,6 +135,8 @@ class LogCheck:
             inference.logged = index is not None and index < view.covered
             if self.settled is not None and index is not None:
                 inference.settled = self.settled.level(index)
+            if not inference.settled and index is not None and self.witnessed is not None:
+                inference.settled = "witnessed" if index < self.witnessed.covered else ""
         session = self._sessions.setdefault((statement.key_id, statement.session), _Logged())
         if index is None:
             if len(session.absent) < _KEPT:

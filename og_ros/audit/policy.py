@@ -13,6 +13,7 @@ from og_ros.audit.axes import AXES
 from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError
+from og_ros.log.quorum import MAX_NAMES, WitnessPolicy, parse_witness_policy
 
 VERSION: Final = 1
 EVERY: Final = "*"
@@ -62,6 +63,9 @@ class Policy:
     least level by axis over the whole chain of a command. `stages` maps a stage that must be present to its demands
     ("*": every stage). `max_loss` is the share of records (0 to 1) that a topic or session may miss, `topic_loss` that
     of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. Times in ns.
+
+    `witness_quorum` is how many certified witnesses must have cosigned the log (0: nobody asks); with `witness_policy`
+    its own witnesses and quorum count instead.
     """
 
     digest: str = ""
@@ -77,6 +81,8 @@ class Policy:
     max_clock_skew_ns: int = 10 * 10**9
     max_chain_latency_ns: int | None = None
     min_reexecuted: float = 0.0
+    witness_policy: WitnessPolicy | None = None
+    witness_quorum: int = 0
 
     def stage(self, name: str) -> StageDemands:
         """Return what is demanded of a stage, with what is demanded of every stage."""
@@ -119,6 +125,7 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
     if version != VERSION:
         raise top.error("version", f"must be {VERSION}")
     max_loss, topic_loss = _loss(top)
+    witness_policy, witness_quorum = _witnesses(top)
     policy = Policy(
         digest=hashlib.sha256(data).hexdigest(),
         name=top.word("name"),
@@ -133,6 +140,8 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
         max_clock_skew_ns=int(top.number("max_clock_skew_s", 10.0, 0.0, 1e6) * 1e9),
         max_chain_latency_ns=_milliseconds(top, "max_chain_latency_ms"),
         min_reexecuted=_reexecution(top),
+        witness_policy=witness_policy,
+        witness_quorum=witness_quorum,
     )
     top.end()
     return policy
@@ -163,6 +172,21 @@ def _reexecution(top: Section) -> float:
     share = section.number("minimum_share", 0.0, 0.0, 1.0)
     section.end()
     return share
+
+
+def _witnesses(top: Section) -> tuple[WitnessPolicy | None, int]:
+    """Return whose cosignatures the log must have: a C2SP tlog-policy, or a number of certified witnesses."""
+    section = top.section("witnesses")
+    text = section.text("policy")
+    quorum = int(section.number("quorum", 0, 1, MAX_NAMES))
+    if text is not None and quorum:
+        raise section.error("quorum", "cannot stand beside a policy, which has a quorum of its own")
+    try:
+        policy = parse_witness_policy(text, "line") if text is not None else None
+    except PolicyError as error:
+        raise section.error("policy", f"is no tlog-policy: {error}") from error
+    section.end()
+    return policy, quorum
 
 
 def _only_levels(top: Section, name: str) -> dict[str, str]:

@@ -28,6 +28,7 @@ from og_ros.audit.reexecution.tally import ReexecutionTally
 from og_ros.audit.reports.report import Report
 from og_ros.audit.settled import SettlementEvidence
 from og_ros.audit.stream import Stream, arrival
+from og_ros.audit.witnessed import PublicEvidence
 from og_ros.log import Ledger
 from og_ros.registry import Registry
 
@@ -46,11 +47,13 @@ def audit_bag(
     disclosures: Disclosures | None = None,
     unseal_key: ec.EllipticCurvePrivateKey | None = None,
     settlement: SettlementEvidence | None = None,
+    public: PublicEvidence | None = None,
 ) -> Report:
     """Audit a recording, with `jobs` processes.
 
     `reexecution` says what is to be run again, `disclosures` reveal what stages committed to, `unseal_key` opens a
-    sealed recording, `settlement` are receipts that the log of `ledger` is held against.
+    sealed recording, `settlement` are receipts that the log of `ledger` is held against, `public` cosigned checkpoints
+    from elsewhere and roots of time stamps.
 
     `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
     something could not be read at all; what does not hold is in the report's findings.
@@ -58,7 +61,7 @@ def audit_bag(
     with rare_collection(), open_bag(path) as bag:
         run = _Run(bag, registry, policy or Policy(), jobs, disclosures, unseal_key)
         run.execute_again(reexecution, progress)
-        run.stream(ledger, settlement, observers, progress)
+        run.stream(ledger, settlement, public, observers, progress)
         return run.report()
 
 
@@ -105,6 +108,7 @@ class _Run:
         self,
         ledger: Path | None,
         settlement: SettlementEvidence | None,
+        public: PublicEvidence | None,
         observers: Sequence[Observer],
         progress: Progress | None,
     ) -> None:
@@ -113,7 +117,7 @@ class _Run:
         with ExitStack() as stack:
             log = None
             if ledger is not None:
-                log = self._read_log(stack.enter_context(Ledger.open(ledger)), settlement)
+                log = self._read_log(stack.enter_context(Ledger.open(ledger)), settlement, public)
             self.auditor = auditor = Auditor(
                 self._registry,
                 self._policy,
@@ -147,9 +151,11 @@ class _Run:
         for finding in self._findings:
             auditor.report(finding)
 
-    def _read_log(self, ledger: Ledger, settlement: SettlementEvidence | None) -> LogCheck:
-        """Verify the log, and hold it against the checkpoints that were recorded, and those that settled."""
-        log = LogCheck(ledger, self._registry, settlement)
+    def _read_log(
+        self, ledger: Ledger, settlement: SettlementEvidence | None, public: PublicEvidence | None
+    ) -> LogCheck:
+        """Verify the log, and hold it against the checkpoints that were recorded, cosigned, stamped, and settled."""
+        log = LogCheck(ledger, self._registry, settlement, public, self._policy)
         topics = [topic.name for topic in self._bag.topics.values() if topic.type == CHECKPOINT_TYPE]
         if log.view is not None and topics:
             self._findings += recorded_checkpoints.check(ledger, self._bag.records(topics))
