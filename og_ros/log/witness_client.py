@@ -24,11 +24,11 @@ from og_ros.log.witness_protocol import (
 
 
 class WitnessUnreachable(LogError):
-    """A witness that does not answer, or whose answer makes no sense: to be tried again later."""
+    """A witness that does not answer, does not know the log, or makes no sense: to be tried again later."""
 
 
 class WitnessRefused(LogError):
-    """A witness that understood and will not cosign this checkpoint."""
+    """A witness that has seen another history of this log, and will not cosign."""
 
 
 class WitnessAhead(WitnessRefused):
@@ -69,12 +69,12 @@ class Endpoint:
             except LogError as error:
                 raise WitnessUnreachable(f"witness {self.name}: {error}") from error
             raise WitnessAhead(f"witness {self.name}: cosigned {size} leaves last", size)
-        if status in (400, 403, 404, 422):
-            why = {403: "does not know the log's key", 404: "does not know the log", 422: "is shown no growing log"}
-            told = why.get(status, "refuses")
-            raise WitnessRefused(f"witness {self.name}: {told} (status {status}: {_said(body)})")
+        if status == 422:
+            told = "cosigned leaves that this checkpoint does not extend: the log was forked"
+            raise WitnessRefused(f"witness {self.name}: {told} (status 422: {_said(body)})")
         if status != 200:
-            raise WitnessUnreachable(f"witness {self.name}: answers with status {status}: {_said(body)}")
+            why = {403: "does not know the log's key", 404: "does not know the log"}.get(status, "does not cosign")
+            raise WitnessUnreachable(f"witness {self.name}: {why} (status {status}: {_said(body)})")
         text = parse_note(request.checkpoint).text
         try:
             lines = [line for line in parse_cosignatures(text, body) if self.key.signed(line)]

@@ -6,6 +6,7 @@ sound, since all that it takes and gives is signed; put it behind a reverse prox
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -44,7 +45,7 @@ class WitnessServer:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         name = f"[{host}]" if ":" in host else host
         self.url: Final = f"http://{name}:{self._server.server_address[1]}{prefix}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="witness", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="witness", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -129,6 +130,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     allow_reuse_address = True
+    request_queue_size = MAX_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -146,7 +148,8 @@ class _Server(ThreadingHTTPServer):
         for connection, began in list(self._began.items()):
             if now - began > REQUEST_S:
                 self._began.pop(connection, None)
-                self.shutdown_request(connection)
+                with contextlib.suppress(OSError):  # its thread closes it, and would not wake from a close
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._free.acquire(blocking=False):
