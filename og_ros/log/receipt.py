@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from og_ros.attest import cbor_reader
 from og_ros.attest.keys import key_id
 from og_ros.errors import AttestationError, LogError
-from og_ros.log.checkpoint import Checkpoint, open_checkpoint
+from og_ros.log.checkpoint import open_checkpoint
 from og_ros.log.merkle import HASH_SIZE, leaf_hash, root_from_inclusion
 from og_ros.log.note import VerifierKey
 from og_ros.log.store import Ledger
@@ -55,10 +55,11 @@ def make_receipt(ledger: Ledger, index: int, key: Ed25519PrivateKey) -> bytes:
     return cbor2.dumps(cbor2.CBORTag(_TAG, [protected, {_VDP: {_INCLUSION: [proof]}}, None, signature]))
 
 
-def verify_receipt(leaf: bytes, receipt: bytes, key: VerifierKey) -> Checkpoint:
-    """Check a receipt of `leaf` (the bytes as logged) under the log's key: the tree that it is in. Raises LogError.
+def verify_receipt(leaf: bytes, receipt: bytes, key: VerifierKey) -> bytes:
+    """Check a receipt of `leaf` (the bytes as logged) under the log's key; the root of the tree that it is in.
 
-    Strict: only the form that `make_receipt` gives is taken, and nothing in the unprotected header but the proof.
+    The root is all that RFC 9942 has signed: size and index in the proof are not, so nothing is said of them. Strict: only the form that `make_receipt` gives is taken, and nothing in the unprotected header but the proof.
+    Raises LogError.
     """
     if len(receipt) > MAX_RECEIPT:
         raise LogError(f"receipt is longer than {MAX_RECEIPT} bytes")
@@ -71,7 +72,7 @@ def verify_receipt(leaf: bytes, receipt: bytes, key: VerifierKey) -> Checkpoint:
         Ed25519PublicKey.from_public_bytes(key.public_key).verify(signature, _to_be_signed(protected, root))
     except (InvalidSignature, ValueError):
         raise LogError("receipt: the log's key did not sign the root that the leaf and the proof give") from None
-    return Checkpoint(key.name, size, root)
+    return root
 
 
 def _protected(key: VerifierKey, leaf: bytes) -> bytes:
