@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,ros,ros-build,blake3,evm,model-signing,training,fleet,docs,dev
+EXTRAS := robot,ros,ros-build,blake3,evm,timestamps,model-signing,training,fleet,docs,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench test-deps debian-deps launch-deps sdf-deps web-deps chain-deps other-ros kilted clean
+.PHONY: setup demo test lint docs bench test-deps debian-deps launch-deps sdf-deps web-deps chain-deps log-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -32,7 +32,7 @@ test: setup test-deps
 # What some tests need beside the package; it mostly waits for the network, so several at once. A test whose need cannot
 # be had skips itself, with the reason.
 test-deps: setup
-	@$(MAKE) --no-print-directory --jobs=4 debian-deps kilted other-ros launch-deps web-deps chain-deps sdf-deps
+	@$(MAKE) --no-print-directory --jobs=4 debian-deps kilted other-ros launch-deps web-deps chain-deps sdf-deps log-deps
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
 SECONDS := 60
@@ -78,6 +78,10 @@ web-deps: setup
 # anvil and Vyper for the settlement tests; those tests skip themselves, with this reason, too.
 chain-deps: setup
 	-@$(BIN)/python tools/fetch_chain_tools.py .cache/chain
+
+# torchwood and Sigsum, which check our log and witness; those tests skip themselves, with this reason, too.
+log-deps: setup
+	-@$(BIN)/python tools/fetch_log_tools.py .cache/log_tools
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/srv og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

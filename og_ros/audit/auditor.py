@@ -157,6 +157,12 @@ class Auditor:
         settled = self._log.settled if self._log is not None else None
         return settled.notes if settled is not None else None
 
+    @property
+    def witness_notes(self) -> list[str] | None:
+        """What of cosignatures and time stamps could not be checked; None where no log that holds was read."""
+        witnessed = self._log.witnessed if self._log is not None else None
+        return witnessed.notes if witnessed is not None else None
+
     def feed(self, record: Record, stamped: bool = False) -> None:
         """Take one record as it came; `stamped`: a data message begins with a Header."""
         if record.type == ATTESTATION_TYPE:

@@ -94,13 +94,19 @@ KINDS: Final[dict[str, Kind]] = {
     "log_signature_stripped": Kind(
         _V, "A checkpoint lacks the ML-DSA-65 signature that the registry, or the log itself, says its log makes."
     ),
-    "log_forked": Kind(_V, "The log is not the one whose signed checkpoint was recorded."),
-    "log_rewound": Kind(_V, "The log has fewer leaves than a signed checkpoint of it that was recorded."),
+    "log_forked": Kind(_V, "The log is not the one whose signed checkpoint was recorded, cosigned or stamped."),
+    "log_rewound": Kind(_V, "The log has fewer leaves than a signed checkpoint recorded, cosigned or stamped."),
     "missing_from_log": Kind(_V, "A recorded attestation is not in the log, though others around it are."),
     "logged_late": Kind(_W, "The log begins within a session: what was recorded before that did not reach it."),
     "not_logged_yet": Kind(_W, "Recorded attestations at a session's end did not reach the log."),
     "only_in_log": Kind(_I, "An attestation is in the log and not in the recording; it was taken from the log."),
     "log_not_checkpointed": Kind(_W, "The log's newest leaves are not covered by a checkpoint."),
+    "cosignature_invalid": Kind(_V, "A cosignature does not hold, or is on something that the log did not sign."),
+    "witness_not_certified": Kind(_W, "A cosignature counts for nothing: its key is not certified, or was not then."),
+    "witness_forked": Kind(_V, "One witness cosigned two roots at one size, so its word is worth nothing."),
+    "witness_quorum_not_met": Kind(_V, "No checkpoint has the cosignatures that the policy demands."),
+    "witness_behind": Kind(_W, "The log's newest checkpointed leaves came after the newest cosigned checkpoint."),
+    "timestamp_invalid": Kind(_V, "A checkpoint's time stamp does not hold under the roots that were given."),
     # Settlement
     "settlement_forged": Kind(_V, "A receipt's signature, proof, block or place in its chain does not hold."),
     "settlement_differs": Kind(_V, "The log does not have the leaves whose checkpoint settled."),

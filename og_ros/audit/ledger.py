@@ -11,9 +11,12 @@ from typing import Final
 from og_ros.attest import Attestation, cose
 from og_ros.audit.findings import Finding
 from og_ros.audit.log_signatures import CLASSICAL, bound_keys, finding_of, log_signatures
+from og_ros.audit.policy import Policy
 from og_ros.audit.records import Inference, SessionKey
 from og_ros.audit.sessions import SessionChecker
 from og_ros.audit.settled import Settled, SettlementEvidence, check
+from og_ros.audit.witnessed import PublicEvidence, Witnessed
+from og_ros.audit.witnessed import check as check_witnesses
 from og_ros.errors import AttestationError, LogError
 from og_ros.log import Ledger
 from og_ros.registry import Registry
@@ -31,7 +34,8 @@ class LogView:
     `covered` is the size of the newest checkpoint: leaves from there on are in nobody's signed word yet. `trusted` says
     that a registry certifies the log's key: without that, nothing counts as logged. `outside` counts the leaves of the
     recorded sessions from before or after the recording. `settled` says what was found of its settlement, `checkpoints`
-    how its checkpoints are signed (CHECKPOINTS).
+    how its checkpoints are signed (CHECKPOINTS), `witnessed` what was found of its cosigned checkpoints, `stamped` of
+    its time stamps.
     """
 
     origin: str
@@ -42,6 +46,8 @@ class LogView:
     outside: int = 0
     settled: str = ""
     checkpoints: str = CLASSICAL
+    witnessed: str = ""
+    stamped: str = ""
 
 
 @dataclass
@@ -60,11 +66,20 @@ class LogCheck:
     """
 
     def __init__(
-        self, ledger: Ledger, registry: Registry | None, settlement: SettlementEvidence | None = None
+        self,
+        ledger: Ledger,
+        registry: Registry | None,
+        settlement: SettlementEvidence | None = None,
+        public: PublicEvidence | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        """Raises LogError when the log cannot be read at all, SettlementError when a node does not answer."""
+        """`policy` says which witnesses count.
+
+        Raises LogError when the log cannot be read at all, SettlementError when a node does not answer.
+        """
         self.view: LogView | None = None
         self.settled: Settled | None = None
+        self.witnessed: Witnessed | None = None
         self.findings: list[Finding] = []
         self._ledger = ledger
         self._sessions: dict[SessionKey, _Logged] = {}
@@ -92,8 +107,21 @@ class LogCheck:
             self.settled = check(settlement, ledger, registry)
             self.findings += self.settled.findings
         told = self.settled.summary if self.settled is not None else ""
+        demands = policy or Policy()
+        self.witnessed = witnessed = check_witnesses(
+            public or PublicEvidence(), ledger, registry, demands.witness_policy, demands.witness_quorum, covered
+        )
+        self.findings += witnessed.findings
         self.view = LogView(
-            ledger.origin, report.size, report.root.hex(), covered, trusted, settled=told, checkpoints=signatures.kind
+            ledger.origin,
+            report.size,
+            report.root.hex(),
+            covered,
+            trusted,
+            settled=told,
+            checkpoints=signatures.kind,
+            witnessed=witnessed.summary,
+            stamped=witnessed.stamps,
         )
         self.checkpoint_sizes = [stored.size for stored in ledger.checkpoints()]
         self._matched = bytearray(report.size)
@@ -112,6 +140,8 @@ class LogCheck:
             inference.logged = index is not None and index < view.covered
             if self.settled is not None and index is not None:
                 inference.settled = self.settled.level(index)
+            if not inference.settled and index is not None and self.witnessed is not None:
+                inference.settled = "witnessed" if index < self.witnessed.covered else ""
         session = self._sessions.setdefault((statement.key_id, statement.session), _Logged())
         if index is None:
             if len(session.absent) < _KEPT:

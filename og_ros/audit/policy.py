@@ -15,6 +15,7 @@ from og_ros.audit.log_signatures import CHECKPOINTS, CLASSICAL
 from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError, RegistryError
+from og_ros.log.quorum import MAX_NAMES, WitnessPolicy, parse_witness_policy
 from og_ros.registry.timestamp import read_time
 
 VERSION: Final = 1
@@ -66,6 +67,9 @@ class Policy:
     ("*": every stage). `max_loss` is the share of records (0 to 1) that a topic or session may miss, `topic_loss` that
     of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. `checkpoint` is
     how the log's checkpoints must be signed at least, `broken` since when algorithms are no more believed. Times in ns.
+
+    `witness_quorum` is how many certified witnesses must have cosigned the log (0: nobody asks); with `witness_policy`
+    its own witnesses and quorum count instead.
     """
 
     digest: str = ""
@@ -83,6 +87,8 @@ class Policy:
     min_reexecuted: float = 0.0
     checkpoint: str = CLASSICAL
     broken: Mapping[str, int] = field(default_factory=dict)
+    witness_policy: WitnessPolicy | None = None
+    witness_quorum: int = 0
 
     def stage(self, name: str) -> StageDemands:
         """Return what is demanded of a stage, with what is demanded of every stage."""
@@ -125,6 +131,7 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
     if version != VERSION:
         raise top.error("version", f"must be {VERSION}")
     max_loss, topic_loss = _loss(top)
+    witness_policy, witness_quorum = _witnesses(top)
     policy = Policy(
         digest=hashlib.sha256(data).hexdigest(),
         name=top.word("name"),
@@ -141,6 +148,8 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
         min_reexecuted=_reexecution(top),
         checkpoint=top.choice("checkpoint", CHECKPOINTS) if top.has("checkpoint") else CLASSICAL,
         broken=_broken(top),
+        witness_policy=witness_policy,
+        witness_quorum=witness_quorum,
     )
     top.end()
     return policy
@@ -185,6 +194,21 @@ def _broken(top: Section) -> dict[str, int]:
         except RegistryError as error:
             raise section.error(name, "must be a time in UTC like 2035-01-01T00:00:00Z") from error
     return found
+
+
+def _witnesses(top: Section) -> tuple[WitnessPolicy | None, int]:
+    """Return whose cosignatures the log must have: a C2SP tlog-policy, or a number of certified witnesses."""
+    section = top.section("witnesses")
+    text = section.text("policy")
+    quorum = int(section.number("quorum", 0, 1, MAX_NAMES))
+    if text is not None and quorum:
+        raise section.error("quorum", "cannot stand beside a policy, which has a quorum of its own")
+    try:
+        policy = parse_witness_policy(text, "line") if text is not None else None
+    except PolicyError as error:
+        raise section.error("policy", f"is no tlog-policy: {error}") from error
+    section.end()
+    return policy, quorum
 
 
 def _only_levels(top: Section, name: str) -> dict[str, str]:

@@ -32,6 +32,10 @@ class LogSeen(Protocol):
     def trusted(self) -> bool: ...
     @property
     def settled(self) -> str: ...
+    @property
+    def witnessed(self) -> str: ...
+    @property
+    def stamped(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,10 @@ class Reason:
 class Facts:
     """What the checks of one inference gave, as plain text and truth values, so that it can be kept and sent.
 
-    `registry`, `key`, `model`, `log` and `settled` describe what was found and are empty where there was none. `traced`
-    says where each input came from, `untraced` what is missing, `hidden` which fields are not clear. `source`:
-    data begins with it; `modelless`: it names no model or driver; `observed`: its mode or its key is that of who only
-    looks on. `broken`: the signature is of a broken algorithm, and nothing shows that it is older.
+    `registry`, `key`, `model`, `log`, `settled`, `witnessed` and `stamped` describe what was found and are empty where
+    there was none. `traced` says where each input came from, `untraced` what is missing, `hidden` which fields are not
+    clear. `source`: data begins with it; `modelless`: it names no model or driver; `observed`: its mode or its key is
+    that of who only looks on. `broken`: the signature is of a broken algorithm, and nothing shows that it is older.
     """
 
     stage: str
@@ -89,6 +93,8 @@ class Facts:
     revealed: tuple[str, ...]
     settled: str = ""
     broken: bool = False
+    witnessed: str = ""
+    stamped: str = ""
 
 
 def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | None) -> Facts:
@@ -124,6 +130,8 @@ def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | Non
         revealed=tuple(_hidden(inference, revealed=True)),
         settled=log.settled if log is not None else "",
         broken=inference.broken,
+        witnessed=log.witnessed if log is not None else "",
+        stamped=log.stamped if log is not None else "",
     )
 
 
@@ -234,10 +242,14 @@ def _execution_environment(level: str, facts: Facts) -> _Told:
 
 
 def _settlement(level: str, facts: Facts) -> _Told:
-    checkpoint = f"a witness's cosignature on a checkpoint that covers it; {_NOT_READ}"
     if level == "logged":
         because = "it is a leaf of the log, under a checkpoint that the robot's log key signed"
-        return because, (facts.log, facts.settled), checkpoint
+        remedy = "certified witnesses' cosignatures on a checkpoint that covers it: og-ros log cosign"
+        return because, (facts.log, facts.settled, facts.witnessed, facts.stamped), remedy
+    if level == "witnessed":
+        because = "witnesses cosigned a checkpoint over it, so the log cannot show them and others two histories"
+        remedy = "settle the log on a chain: og-ros settle run"
+        return because, (facts.log, facts.witnessed, facts.stamped), remedy
     if level == "submitted":
         because = "a receipt shows the checkpoint over it in a block, and nobody vouches that the block is the chain's"
         return because, (facts.log, facts.settled), "ask a node that you trust: og-ros audit --chain URL"

@@ -31,6 +31,7 @@ from og_ros.audit.reexecution.tally import ReexecutionTally
 from og_ros.audit.reports.report import Report
 from og_ros.audit.settled import SettlementEvidence
 from og_ros.audit.stream import Stream, arrival
+from og_ros.audit.witnessed import PublicEvidence
 from og_ros.log import Ledger
 from og_ros.registry import Registry
 
@@ -50,12 +51,14 @@ def audit_bag(
     unseal_key: ec.EllipticCurvePrivateKey | None = None,
     settlement: SettlementEvidence | None = None,
     at_ns: int | None = None,
+    public: PublicEvidence | None = None,
 ) -> Report:
     """Audit a recording, with `jobs` processes.
 
     `reexecution` says what is to be run again, `disclosures` reveal what stages committed to, `unseal_key` opens a
-    sealed recording, `settlement` are receipts that the log of `ledger` is held against, `at_ns` is the date (ns since
-    1970, default now) at which the policy's list of broken algorithms is applied.
+    sealed recording, `settlement` are receipts that the log of `ledger` is held against, `public` cosigned checkpoints
+    from elsewhere and roots of time stamps, `at_ns` is the date (ns since 1970, default now) at which the policy's list
+    of broken algorithms is applied.
 
     `progress(done, total)` is called now and then with message counts. Raises BagError, RegistryError or LogError when
     something could not be read at all; what does not hold is in the report's findings.
@@ -63,7 +66,7 @@ def audit_bag(
     with rare_collection(), open_bag(path) as bag:
         run = _Run(bag, registry, policy or Policy(), jobs, disclosures, unseal_key)
         run.execute_again(reexecution, progress)
-        run.stream(ledger, settlement, observers, progress, time.time_ns() if at_ns is None else at_ns)
+        run.stream(ledger, settlement, public, observers, progress, time.time_ns() if at_ns is None else at_ns)
         return run.report()
 
 
@@ -111,6 +114,7 @@ class _Run:
         self,
         ledger: Path | None,
         settlement: SettlementEvidence | None,
+        public: PublicEvidence | None,
         observers: Sequence[Observer],
         progress: Progress | None,
         at_ns: int,
@@ -120,7 +124,7 @@ class _Run:
         with ExitStack() as stack:
             log = None
             if ledger is not None:
-                log = self._read_log(stack.enter_context(Ledger.open(ledger)), settlement)
+                log = self._read_log(stack.enter_context(Ledger.open(ledger)), settlement, public)
             if self._policy.broken:
                 self._endurance = Endurance(self._policy.broken, at_ns, log, self._registry)
             self.auditor = auditor = Auditor(
@@ -160,9 +164,11 @@ class _Run:
         for finding in self._findings:
             auditor.report(finding)
 
-    def _read_log(self, ledger: Ledger, settlement: SettlementEvidence | None) -> LogCheck:
-        """Verify the log, and hold it against the checkpoints that were recorded, and those that settled."""
-        log = LogCheck(ledger, self._registry, settlement)
+    def _read_log(
+        self, ledger: Ledger, settlement: SettlementEvidence | None, public: PublicEvidence | None
+    ) -> LogCheck:
+        """Verify the log, and hold it against the checkpoints that were recorded, cosigned, stamped, and settled."""
+        log = LogCheck(ledger, self._registry, settlement, public, self._policy)
         topics = [topic.name for topic in self._bag.topics.values() if topic.type == CHECKPOINT_TYPE]
         if log.view is not None and topics:
             self._findings += recorded_checkpoints.check(ledger, self._bag.records(topics))

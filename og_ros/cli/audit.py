@@ -11,6 +11,7 @@ from og_ros.cli.audit_outputs import Outputs, add_output_arguments
 from og_ros.cli.fleet_view import add_fleet_arguments, is_fleet, run_fleet
 from og_ros.cli.jobs import add_jobs_argument, processes
 from og_ros.cli.output import EXIT_CODES
+from og_ros.cli.public_evidence import add_public_arguments, public_evidence
 from og_ros.cli.reexecution import add_reexecution_arguments, reexecution_plan
 from og_ros.cli.settlement_evidence import add_settlement_arguments, settlement_evidence
 from og_ros.errors import ConfigError
@@ -60,6 +61,7 @@ def add_parser(subparsers: Any) -> None:
         help="date of the judgement, in UTC as 2036-01-31T12:00:00Z (now): what the policy holds broken then",
     )  # fmt: skip
     add_settlement_arguments(parser)
+    add_public_arguments(parser)
     add_reexecution_arguments(parser)
     add_output_arguments(parser)
     add_fleet_arguments(parser)
@@ -115,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
 
     registry, policy = trust(args)
     settlement = settlement_evidence(args)
+    public, policy = public_evidence(args, policy)
     plan = reexecution_plan(args)
     outputs = Outputs.of(args)
     with progress_bar("auditing", hidden=args.quiet or outputs.to_stdout) as progress:
@@ -131,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
             load_recipient_key(args.unseal_key) if args.unseal_key else None,
             settlement,
             read_time(args.at, "--at") if args.at else None,
+            public,
         )
     report = outputs.write(report, registry)
     if not outputs.to_stdout:
@@ -141,7 +145,8 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
     single = (
-        "at", "settlement", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures",
+        "at", "settlement", "cosigned", "tsa_root", "witness_policy", "html", "sarif", "junit", "summary", "profile",
+        "reexecute", "unseal_key", "disclosures",
     )  # fmt: skip
     for name in single:
         if getattr(args, name):

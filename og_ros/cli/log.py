@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from og_ros.cli import log_change_keys
+from og_ros.cli import log_change_keys, log_cosign, log_receipt, log_witness
 from og_ros.errors import LogError
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     consistency.add_argument("second", type=_natural, metavar="B", help="the larger size, in leaves")
     _key(consistency, required=False)
     _json(consistency)
+
+    log_receipt.add_arguments(_action(actions, "receipt", log_receipt.PURPOSE, log_receipt.EPILOG))
+    log_cosign.add_arguments(_action(actions, "cosign", log_cosign.PURPOSE, log_cosign.EPILOG))
+    log_witness.add_arguments(_action(actions, "witness", log_witness.PURPOSE, log_witness.EPILOG))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -315,6 +319,9 @@ _ACTIONS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "leaf": _leaf,
     "consistency": _consistency,
     "change-keys": log_change_keys.run,
+    "receipt": log_receipt.run,
+    "cosign": log_cosign.run,
+    "witness": log_witness.run,
 }
 
 

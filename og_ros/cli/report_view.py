@@ -41,6 +41,9 @@ def show_report(report: Report, console: Console | None = None) -> None:
     log = report.auditor.log
     if log is not None:
         console.print(f"  log {log.origin}: {log.size} leaves, {log.covered} under a signed checkpoint")
+        for told in (log.witnessed, log.stamped):
+            if told:
+                console.print(Text(f"  {told}"))
     if report.sealed is not None:
         opened, count = report.sealed["opened"], report.sealed["messages"]
         console.print(f"  {count} sealed messages, {opened} of them opened")

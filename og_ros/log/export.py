@@ -8,15 +8,17 @@ from contextlib import closing
 from pathlib import Path
 
 from og_ros.errors import LogError
-from og_ros.log import schema
+from og_ros.log import cosigned, schema
 from og_ros.log.rows import read_checkpoints
+from og_ros.log.timestamps import ANSWER as STAMP
+from og_ros.log.timestamps import DIRECTORY as STAMPED
 from og_ros.log.tiles import CHECKPOINT_FILE, published, read_tile, tiles_of
 
 _ATTEMPTS = 5
 
 
 def export_ledger(source: Path, target: Path) -> None:
-    """Copy a ledger to a new directory: its database, and the tiles and the published checkpoint as they are on disk.
+    """Copy a ledger to a new directory: its database, and tiles, published checkpoint, cosignatures and time stamps.
 
     Nothing is verified here, and nothing is made better: what does not hold in the ledger does not hold in the copy.
     Raises LogError when it cannot be read or written.
@@ -25,10 +27,12 @@ def export_ledger(source: Path, target: Path) -> None:
     copy = target / schema.DATABASE
     try:
         target.mkdir(parents=True)
-        # Before the database, which then has this checkpoint or a newer one.
+        # Before the database, which then has these checkpoints or newer ones.
         note = published(source)
         if note is not None:
             (target / CHECKPOINT_FILE).write_bytes(note)
+        for folder, suffixes in ((cosigned.DIRECTORY, (cosigned.SUFFIX,)), (STAMPED, (cosigned.SUFFIX, STAMP))):
+            _copy_folder(source / folder, suffixes, target / folder)
         for _ in range(_ATTEMPTS):
             if _copied(file, copy):
                 break
@@ -38,6 +42,15 @@ def export_ledger(source: Path, target: Path) -> None:
         _copy_tiles(source, copy, target)
     except OSError as error:
         raise LogError(f"{target}: the log cannot be copied there: {error.strerror}") from error
+
+
+def _copy_folder(source: Path, suffixes: tuple[str, ...], target: Path) -> None:
+    """Copy what witnesses and time stamp authorities gave."""
+    for _, file in cosigned.sized_files(source):
+        for part in (file.with_suffix(suffix) for suffix in suffixes):
+            if part.is_file():
+                target.mkdir(exist_ok=True)
+                (target / part.name).write_bytes(part.read_bytes())
 
 
 def _copied(file: Path, copy: Path) -> bool:

@@ -131,7 +131,19 @@ def _check_hashes(what: str, hashes: Iterable[bytes]) -> None:
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
     """Check an inclusion proof by RFC 9162 section 2.1.3.2; ``leaf`` is the leaf *hash*. Raises LogError."""
     what = f"inclusion proof of leaf {index} in {size}"
-    _check_hashes(what, (leaf, root, *path))
+    _check_hashes(what, (root,))
+    computed = root_from_inclusion(leaf, index, size, path)
+    if computed != root:
+        raise LogError(f"{what}: gives the root {computed.hex()}, not {root.hex()}")
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that a leaf *hash* and its inclusion proof give, by RFC 9162 section 2.1.3.2.
+
+    Raises LogError where the proof's shape does not fit; whether the root is the log's is still to be checked.
+    """
+    what = f"inclusion proof of leaf {index} in {size}"
+    _check_hashes(what, (leaf, *path))
     if not 0 <= index < size <= MAX_SIZE:
         raise LogError(f"{what}: the index is not in the tree")
     position, last = index, size - 1
@@ -150,8 +162,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         last >>= 1
     if last:
         raise LogError(f"{what}: {len(path)} hashes are too few")
-    if computed != root:
-        raise LogError(f"{what}: gives the root {computed.hex()}, not {root.hex()}")
+    return computed
 
 
 def verify_consistency(first: int, second: int, path: Sequence[bytes], first_root: bytes, second_root: bytes) -> None:

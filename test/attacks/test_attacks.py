@@ -30,6 +30,7 @@ ELSEWHERE = {
     "settlement_forged": "settlement/test_audit.py",
     "settlement_differs": "settlement/test_audit.py",
     "settlement_missing": "settlement/test_audit.py",
+    "timestamp_invalid": "audit/test_witnessed.py",
     "replayed_across_recordings": "audit/test_fleet.py",
     "recordings_disagree": "audit/test_fleet.py",
     "key_shared_by_robots": "audit/test_fleet.py",

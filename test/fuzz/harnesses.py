@@ -16,6 +16,13 @@ from typing import Any, Final
 import cbor2
 from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from log_harnesses import (  # noqa: F401  they are found by their names, below
+    fuzz_add_checkpoint,
+    fuzz_receipt,
+    fuzz_time_stamp,
+    fuzz_witness_key,
+    fuzz_witness_policy,
+)
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from og_ros.attest import (

@@ -21,6 +21,7 @@ import cbor2  # noqa: E402
 import cv2  # noqa: E402
 import file_harnesses  # noqa: E402
 import harnesses  # noqa: E402
+import log_harnesses  # noqa: E402
 import numpy as np  # noqa: E402
 import pipeline_messages as other  # noqa: E402
 import raw_bags  # noqa: E402
@@ -34,6 +35,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat 
 from hostile_bags import HOSTILE_MCAP  # noqa: E402
 from lz4 import frame as lz4  # noqa: E402
 from made_block import receipts_of_a_block  # noqa: E402
+from time_stamp_authority import TimeStampAuthority  # noqa: E402
 
 from og_ros.attest import cbor, digest, encode_attestation, keys, sealed_wire, side_file  # noqa: E402
 from og_ros.attest.commitment import SALT_SIZE, commitment_of  # noqa: E402
@@ -46,6 +48,10 @@ from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Ledger, note  # noqa: E402
 from og_ros.log.log_keys import KeyChange, LogSigner, sign_change  # noqa: E402
+from og_ros.log.cosignature import cosign  # noqa: E402
+from og_ros.log.receipt import make_receipt  # noqa: E402
+from og_ros.log.timestamps import request_stamp  # noqa: E402
+from og_ros.log.witness_protocol import AddCheckpoint  # noqa: E402
 from og_ros.registry import openssf  # noqa: E402
 from og_ros.settlement import receipt  # noqa: E402
 
@@ -145,6 +151,7 @@ def seeds() -> dict[str, list[bytes]]:
     made["key_change"] = _key_changes()
     with Ledger.open(ledger) as opened:
         made["proof"] = [opened.export_proof(3).encode(), opened.export_proof(0, b"extra").encode()]
+    made |= _witnessing()
     made["tiles"] = [next(ledger.glob("tile/entries/**/000.p/*")).read_bytes()]
     files = sorted(p for p in ledger.rglob("*") if p.is_file() and p.suffix != ".db")
     made["tile_directory"] = [bytes([n]) + file.read_bytes() for n, file in enumerate(files)]
@@ -190,6 +197,28 @@ def seeds() -> dict[str, list[bytes]]:
     made["pack_lists"].append(description.encode({**said, "software": {"og_ros": "0.1.0"}}))
     made["adapter"] = [bytes([number]) + wire.serialize(message) for number, message in enumerate(_messages())]
     return {name: [data for data in inputs if data] for name, inputs in made.items()}
+
+
+def _witnessing() -> dict[str, list[bytes]]:
+    """What is exchanged about a log of eight leaves."""
+    key, witness = log_harnesses.RECEIPT_KEY, log_harnesses.WITNESS.format()
+    with Ledger.create(file_harnesses.scratch() / "witnessed", log_harnesses.RECEIPT_LOG.name, key) as ledger:
+        ledger.append([b"leaf %d" % number for number in range(8)])
+        checkpoint = ledger.checkpoint()
+        request = AddCheckpoint(5, tuple(ledger.consistency_proof(5, 8)), checkpoint).format()
+        receipts = [make_receipt(ledger, 3, key)]
+    line = cosign(note.parse_note(checkpoint).text, log_harnesses.WITNESS.name, key, 1_800_000_000).format()
+    policy = f"log {ledger.vkey} http://l\nwitness a {witness} http://w\ngroup g any a\nquorum g\n# c\n"
+    authority = TimeStampAuthority(file_harnesses.scratch() / "tsa")
+    stamps = [request_stamp(authority.url, checkpoint.encode())]
+    authority.close()
+    return {
+        "add_checkpoint": [request, request + line.encode(), line.encode(), b"17\n"],
+        "receipt": receipts,
+        "time_stamp": stamps,
+        "witness_key": [witness.encode()],
+        "witness_policy": [policy.encode(), b"quorum none\n"],
+    }
 
 
 def _messages() -> list[object]:

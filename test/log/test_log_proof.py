@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from log_tools import log_tool
 
 from og_ros.errors import LogError
 from og_ros.log import Ledger, format_proof, parse_proof, verify_proof
@@ -106,12 +106,8 @@ def test_noise_is_a_log_error(noise: str | bytes) -> None:
         parse_proof(noise)
 
 
-SPICY = shutil.which("spicy-torchwood")
-
-
-@pytest.mark.skipif(SPICY is None, reason="spicy-torchwood (Debian package torchwood) is not on the PATH")
 def test_another_program_verifies_our_proof(ledger: Ledger, tmp_path: Path) -> None:
-    assert SPICY is not None
+    spicy = log_tool("spicy-torchwood")
     leaves = [b"leaf %d" % n for n in range(300)]
     ledger.append(leaves)
     ledger.checkpoint()
@@ -122,10 +118,10 @@ def test_another_program_verifies_our_proof(ledger: Ledger, tmp_path: Path) -> N
     accepted = []
     for text in (proof, headless):  # release 0.9.0 of the command predates the header line
         file.with_name("leaf.spicy").write_text(text)
-        accepted.append(subprocess.run([SPICY, "-verify", ledger.vkey, str(file)], capture_output=True).returncode == 0)
+        accepted.append(subprocess.run([spicy, "-verify", ledger.vkey, str(file)], capture_output=True).returncode == 0)
     assert header == "c2sp.org/tlog-proof@v1"
     assert any(accepted)
     file.write_bytes(b"forged")
     for text in (proof, headless):
         file.with_name("leaf.spicy").write_text(text)
-        assert subprocess.run([SPICY, "-verify", ledger.vkey, str(file)], capture_output=True).returncode != 0
+        assert subprocess.run([spicy, "-verify", ledger.vkey, str(file)], capture_output=True).returncode != 0

@@ -148,6 +148,8 @@ class Report:
             else None,
             **({"settlement": log.settled} if log is not None and log.settled else {}),
             **({"endurance": self.endurance} if self.endurance is not None else {}),
+            **({"witnesses": log.witnessed} if log is not None and log.witnessed else {}),
+            **({"timestamps": log.stamped} if log is not None and log.stamped else {}),
             **({"profiles": [profile.as_json() for profile in self.profiles]} if self.profiles else {}),
             "software": {"name": "og_ros", "version": __version__},
         }
@@ -198,5 +200,6 @@ def _not_checked(
     notes.append("the execution environment of the keys: no evidence was read; a software key proves no environment")
     settled = auditor.settlement_notes
     notes += settled if settled is not None else ["settlement: no receipts of a chain were given (--settlement)"]
-    notes.append("witnesses: no checkpoint's cosignatures were checked")
+    witnessed = auditor.witness_notes
+    notes += witnessed if witnessed is not None else ["witnesses: no log that holds was read, so no cosignatures"]
     return notes

@@ -14,6 +14,7 @@ from attack_cases import (
     sessions,
     signatures,
     sources,
+    witnesses,
 )
 from attack_cases.case import CASES, Attack, Who
 
@@ -34,4 +35,5 @@ __all__ = [
     "sessions",
     "signatures",
     "sources",
+    "witnesses",
 ]
