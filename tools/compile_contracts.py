@@ -1,6 +1,6 @@
 """Compiles the settlement contracts with Vyper: compile_contracts.py VYPER [--check] writes, or compares, NAME.json.
 
-An artefact beside each source holds what a client needs (ABI, bytecode) and what a reader needs to compile it again
+An artefact beside each source holds what a client needs (ABI, bytecode, storage slots) and what a reader needs to compile it again
 and get the same bytes (compiler, EVM version, SHA-256 of the source). With --check nothing is written: exit code 1
 where an artefact is not what its source compiles to.
 """
@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "og_ros" / "settlement" / "contracts"
-CONTRACTS = ("NodeRegistry", "DecisionChain")
+CONTRACTS = ("NodeRegistry", "DecisionChain", "ModelRegistry")
 EVM_VERSION = "shanghai"
 
 
@@ -23,15 +23,16 @@ def compiled(vyper: Path, name: str) -> str:
     source = FOLDER / f"{name}.vy"
 
     # A relative path: the compiler's output must not depend on where the checkout lies.
-    command = [vyper, "-f", "bytecode,bytecode_runtime,abi", source.name]
+    command = [vyper, "-f", "bytecode,bytecode_runtime,abi,layout", source.name]
     done = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
-    bytecode, runtime, abi = done.stdout.strip().splitlines()
+    bytecode, runtime, abi, layout = done.stdout.strip().splitlines()
     artefact = {
         "contract": name,
         "compiler": f"vyper {version_of(vyper)}",
         "evm_version": EVM_VERSION,
         "source_sha256": sha256(source.read_bytes()).hexdigest(),
         "bytecode_sha256": sha256(bytes.fromhex(bytecode.removeprefix("0x"))).hexdigest(),
+        "storage": {name: slot["slot"] for name, slot in json.loads(layout)["storage_layout"].items()},
         "abi": json.loads(abi),
         "bytecode": bytecode,
         "runtime": runtime,

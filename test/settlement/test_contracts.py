@@ -159,7 +159,8 @@ def test_a_robots_name_cannot_be_taken(place: Place) -> None:
 
 def test_a_key_is_proposed_by_who_has_it_and_once(bare: Place) -> None:
     rpc = bare.node.rpc
-    data = deploy.proposal(rpc, bare.operator.address, bare.registry, ROBOT, bare.signer)
+    call = deploy.Proposal(ROBOT, bare.signer).call
+    data = call(rpc.number("eth_chainId"), bare.registry, bare.operator.address)
     with pytest.raises(SettlementError, match="bad signature"):  # another sender copies it from the pool
         deploy.transact(rpc, bare.stranger, bare.registry, data)
     deploy.transact(rpc, bare.operator, bare.registry, data)
