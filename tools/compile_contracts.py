@@ -1,8 +1,8 @@
 """Compiles the settlement contracts with Vyper: compile_contracts.py VYPER [--check] writes, or compares, NAME.json.
 
-An artefact beside each source holds what a client needs (ABI, bytecode, storage slots) and what a reader needs to compile it again
-and get the same bytes (compiler, EVM version, SHA-256 of the source). With --check nothing is written: exit code 1
-where an artefact is not what its source compiles to.
+An artefact beside each source holds what a client needs (ABI, bytecode, storage slots) and what a reader needs to
+compile it again and get the same bytes (compiler, EVM version, SHA-256 of the source). With --check nothing is written:
+exit code 1 where an artefact is not what its source compiles to.
 """
 
 from __future__ import annotations

@@ -33,9 +33,7 @@ class Done:
     contract: str
 
 
-def transact(
-    rpc: Rpc, account: Account, to: str | None, data: bytes, wait_s: float = _WAIT_S, value: int = 0
-) -> Done:
+def transact(rpc: Rpc, account: Account, to: str | None, data: bytes, wait_s: float = _WAIT_S, value: int = 0) -> Done:
     """Send a transaction, with `value` wei, and wait until it is included.
 
     Raises SettlementError when it is refused or takes too long.
@@ -137,9 +135,7 @@ def propose(
 
 def submit(rpc: Rpc, operator: Account, registry: str, proposal: Proposal) -> Done:
     """Propose a key; the account becomes its operator."""
-    return transact(
-        rpc, operator, registry, proposal.call(rpc.number("eth_chainId"), registry, operator.address)
-    )
+    return transact(rpc, operator, registry, proposal.call(rpc.number("eth_chainId"), registry, operator.address))
 
 
 def approve(
