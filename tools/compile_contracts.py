@@ -13,18 +13,21 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "og_ros" / "settlement" / "contracts"
-CONTRACTS = ("NodeRegistry", "DecisionChain", "ModelRegistry")
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {
+    ROOT / "og_ros" / "settlement" / "contracts": ("NodeRegistry", "DecisionChain", "ModelRegistry"),
+    ROOT / "test" / "support" / "contracts": ("TwoOfThree", "Greedy"),
+}
 EVM_VERSION = "shanghai"
 
 
-def compiled(vyper: Path, name: str) -> str:
+def compiled(vyper: Path, folder: Path, name: str) -> str:
     """Return the artefact of one contract as JSON text."""
-    source = FOLDER / f"{name}.vy"
+    source = folder / f"{name}.vy"
 
     # A relative path: the compiler's output must not depend on where the checkout lies.
     command = [vyper, "-f", "bytecode,bytecode_runtime,abi,layout", source.name]
-    done = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     bytecode, runtime, abi, layout = done.stdout.strip().splitlines()
     artefact = {
         "contract": name,
@@ -48,9 +51,9 @@ def version_of(vyper: Path) -> str:
 def main() -> int:
     vyper = Path(sys.argv[1]).absolute()
     code = 0
-    for name in CONTRACTS:
-        target = FOLDER / f"{name}.json"
-        text = compiled(vyper, name)
+    for folder, name in ((folder, name) for folder, names in FOLDERS.items() for name in names):
+        target = folder / f"{name}.json"
+        text = compiled(vyper, folder, name)
         if "--check" not in sys.argv[2:]:
             target.write_text(text)
         elif not target.is_file() or target.read_text() != text:
