@@ -1,22 +1,53 @@
-"""Opens the registry that an audit believes."""
+"""Opens the registry that an audit believes, and checks what proves a snapshot of registries on a chain."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 from og_ros.audit.policy import Policy
-from og_ros.errors import RegistryError
+from og_ros.errors import ConfigError, RegistryError
 from og_ros.registry import Registry
+from og_ros.registry import snapshot as snapshot_file
 
 
-def open_registry(directory: Path, policy: Policy) -> Registry:
-    """Open a registry under a policy's pin; raises RegistryError.
+def open_registry(
+    directory: Path,
+    policy: Policy,
+    *,
+    minimum_number: int = 0,
+    snapshot: Path | None = None,
+    chain: str | None = None,
+    final_blocks: Collection[bytes] = (),
+) -> Registry:
+    """Open a registry under a policy's pin, a snapshot beside it if one is named; raises RegistryError.
 
     One whose root is not the pinned one is opened all the same, not pinned: the audit then says so, as a violation.
+    A snapshot's proofs are checked; `chain` is the URL of a node that vouches for its block, `final_blocks` are hashes
+    of blocks that the auditor knows to be final. What does not hold is among the registry's remarks.
     """
     try:
-        return Registry.open(directory, pinned_root=policy.registry_root)
+        registry = Registry.open(
+            directory, pinned_root=policy.registry_root, minimum_number=minimum_number, snapshot=snapshot
+        )
     except RegistryError:
         if policy.registry_root is None:
             raise
-        return Registry.open(directory)
+        registry = Registry.open(directory, minimum_number=minimum_number, snapshot=snapshot)
+    if registry.snapshot is None:
+        return registry
+    return replace(registry, remarks=(*registry.remarks, *_proven(registry.snapshot, chain, final_blocks)))
+
+
+def _proven(path: Path, chain: str | None, final_blocks: Collection[bytes]) -> list[tuple[str, str]]:
+    found = snapshot_file.decode(snapshot_file.read_file(path), str(path))
+    try:
+        from og_ros.settlement import snapshots
+        from og_ros.settlement.rpc import Rpc
+    except ConfigError as error:
+        return [("registry_unproven", f"the snapshot's proofs were not checked: {error}")]
+    if chain is None:
+        return snapshots.check(found, None, final_blocks)
+    with Rpc(chain) as rpc:
+        return snapshots.check(found, rpc, final_blocks)

@@ -24,6 +24,7 @@ from og_ros.registry.certificate import KeyCertificate, ModelCertificate, Revoca
 from og_ros.registry.entry import format_digest
 from og_ros.registry.names import check_name
 from og_ros.registry.registry import Registry
+from og_ros.registry.timestamp import MAX_TIME_NS
 
 FORMAT: Final = 1
 MAX_FILE: Final = 256 * 2**20
@@ -269,7 +270,7 @@ def _keys(snapshot: Snapshot, ignored: list[tuple[str, str]]) -> Iterator[tuple[
                 text = f"key {key_id.hex()[:16]} of the snapshot is left out: {error}"
                 ignored.append(("registry_entry_ignored", text))
         elif event.name == "Revoked" and key_id in approved and approved[key_id].revoked_at_ns is None:
-            moment, by = event.arguments["at"] * NS, event.arguments["by"]
+            moment, by = _time_ns(event.arguments["at"]), event.arguments["by"]
             approved[key_id] = replace(approved[key_id], revoked_at_ns=moment, revocation_reason=f"on chain by {by}")
     yield from approved.items()
 
@@ -304,7 +305,7 @@ def _key(key_id: bytes, proposal: Mapping[str, Any], approval: Mapping[str, Any]
 def _models(snapshot: Snapshot, ignored: list[tuple[str, str]]) -> Iterator[ModelCertificate]:
     revoked: dict[bytes, tuple[int, str]] = {}
     for event in _events(snapshot, MODEL_REGISTRY, "Revoked"):
-        one = event.arguments["since"] * NS, event.arguments["reason"]
+        one = _time_ns(event.arguments["since"]), event.arguments["reason"]
         digest = event.arguments["digest"]
         revoked[digest] = min(one, revoked.get(digest, one), key=lambda each: each[0])
     for event in _events(snapshot, MODEL_REGISTRY, "Certified"):
@@ -331,13 +332,12 @@ def _models(snapshot: Snapshot, ignored: list[tuple[str, str]]) -> Iterator[Mode
 def _revocations(snapshot: Snapshot) -> Iterator[Revocation]:
     for event in _events(snapshot, NODE_REGISTRY, "Revoked"):
         a = event.arguments
-        yield Revocation("key", a["key_id"], a["at"] * NS, "on chain", a["by"])
+        yield Revocation("key", a["key_id"], _time_ns(a["at"]), "on chain", a["by"])
     for event in _events(snapshot, MODEL_REGISTRY, "Revoked"):
         a = event.arguments
-        yield Revocation("model", a["digest"], a["since"] * NS, a["reason"], a["by"])
+        yield Revocation("model", a["digest"], _time_ns(a["since"]), a["reason"], a["by"])
 
 
 def _time_ns(seconds: int) -> int:
-    if seconds >= 2**40:
-        raise RegistryError(f"its time {seconds} is out of range")
-    return seconds * NS
+    """Return a time in ns; what is after the last that can be shown counts as that."""
+    return min(seconds * NS, MAX_TIME_NS)
