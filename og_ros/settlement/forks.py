@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -21,6 +22,7 @@ from og_ros.settlement import contracts
 from og_ros.settlement.account import Account
 from og_ros.settlement.deploy import Done, transact
 from og_ros.settlement.evm_chain import encode_call, reason
+from og_ros.settlement.node_registry import require_our_code
 from og_ros.settlement.receipt import Receipt
 from og_ros.settlement.rpc import Refused, Rpc
 
@@ -68,6 +70,18 @@ def of_checkpoints(key_id: bytes, first: Receipt, second: Receipt) -> Fork:
     return Fork(key_id, one.message(), other.message(), "slash_checkpoints", arguments)
 
 
+def find_checkpoints(first: Sequence[Receipt], second: Sequence[Receipt]) -> tuple[Receipt, Receipt]:
+    """Return the pair out of two lists that is a fork; raises SettlementError where there is none."""
+    for one in first:
+        for other in second:
+            try:
+                of_checkpoints(bytes(32), one, other)
+            except SettlementError:
+                continue
+            return one, other
+    raise SettlementError("no fork: no two of these signed checkpoints have one size and different roots")
+
+
 def of_attestations(first: Attestation, second: Attestation) -> Fork:
     """Return the proof that two attestations make; raises SettlementError where they are no fork."""
     one, other = first.statement, second.statement
@@ -103,6 +117,7 @@ def report(rpc: Rpc, reporter: Account, registry: str, fork: Fork, wait_s: float
 
     The contract is asked first, so that a proof that does not hold costs nothing.
     """
+    require_our_code(rpc, contracts.NODE_REGISTRY, registry)
     salt = secrets.token_bytes(32)
     refused = _refusal(rpc, reporter, registry, fork.call(salt))
     if refused is None or _NOT_COMMITTED not in refused:

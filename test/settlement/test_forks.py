@@ -21,7 +21,9 @@ BOND = 10**18
 DAY = 86_400
 
 
-def checkpoint(place: Place, root: bytes, size: int = 10, signer: SoftwareSigner | None = None, **chain: Any) -> Receipt:
+def checkpoint(
+    place: Place, root: bytes, size: int = 10, signer: SoftwareSigner | None = None, **chain: Any
+) -> Receipt:
     name = replace(place.chain.name(place.operator.address, ROBOT), **chain)
     entry = Entry(name, 0, size, root, NO_HEAD)
     return Receipt(entry, (signer or place.signer).sign(entry.message()), bytes(32))
@@ -108,7 +110,9 @@ def test_two_attestations_with_one_sequence_number_pay_the_reporter(
     assert registry_of(bonded).ask("is_valid", bonded.signer.key_id), "the other key of the robot stays"
 
 
-@pytest.mark.parametrize("case", ["same_root", "other_size", "other_key", "other_robot", "other_chain", "unsigned_root"])
+@pytest.mark.parametrize(
+    "case", ["same_root", "other_size", "other_key", "other_robot", "other_chain", "unsigned_root"]
+)
 def test_two_checkpoints_that_are_no_fork_pay_nobody(bonded: Place, case: str) -> None:
     one, other = checkpoint(bonded, b"\1" * 32), checkpoint(bonded, b"\2" * 32)
     why = "bad signature"

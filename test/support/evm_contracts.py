@@ -45,7 +45,8 @@ class Contract:
         return deploy.transact(self.rpc, account, self.address, data, value=value)
 
     def ask(self, function: str, *arguments: Any) -> Any:
-        found = decode_result(self.name, function, self.rpc.read(self.address, encode_call(self.name, function, *arguments)))
+        told = self.rpc.read(self.address, encode_call(self.name, function, *arguments))
+        found = decode_result(self.name, function, told)
         return found[0] if len(found) == 1 else found
 
 
