@@ -21,26 +21,29 @@ FOLDERS = {
 EVM_VERSION = "shanghai"
 
 
-def compiled(vyper: Path, folder: Path, name: str) -> str:
-    """Return the artefact of one contract as JSON text."""
-    source = folder / f"{name}.vy"
-
-    # A relative path: the compiler's output must not depend on where the checkout lies.
-    command = [vyper, "-f", "bytecode,bytecode_runtime,abi,layout", source.name]
+def compiled(vyper: Path, version: str, folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the artefacts of a folder's contracts as JSON text, by name."""
+    # Relative paths: the compiler's output must not depend on where the checkout lies.
+    command = [vyper, "-f", "bytecode,bytecode_runtime,abi,layout", *(f"{name}.vy" for name in names)]
     done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-    bytecode, runtime, abi, layout = done.stdout.strip().splitlines()
-    artefact = {
+    lines = done.stdout.strip().splitlines()
+    return {name: artefact(folder, name, version, *lines[4 * at : 4 * at + 4]) for at, name in enumerate(names)}
+
+
+def artefact(folder: Path, name: str, version: str, bytecode: str, runtime: str, abi: str, layout: str) -> str:
+    """Return the artefact of one contract as JSON text."""
+    tree = {
         "contract": name,
-        "compiler": f"vyper {version_of(vyper)}",
+        "compiler": f"vyper {version}",
         "evm_version": EVM_VERSION,
-        "source_sha256": sha256(source.read_bytes()).hexdigest(),
+        "source_sha256": sha256((folder / f"{name}.vy").read_bytes()).hexdigest(),
         "bytecode_sha256": sha256(bytes.fromhex(bytecode.removeprefix("0x"))).hexdigest(),
-        "storage": {name: slot["slot"] for name, slot in json.loads(layout)["storage_layout"].items()},
+        "storage": {variable: slot["slot"] for variable, slot in json.loads(layout)["storage_layout"].items()},
         "abi": json.loads(abi),
         "bytecode": bytecode,
         "runtime": runtime,
     }
-    return json.dumps(artefact, indent=1) + "\n"
+    return json.dumps(tree, indent=1) + "\n"
 
 
 def version_of(vyper: Path) -> str:
@@ -50,15 +53,15 @@ def version_of(vyper: Path) -> str:
 
 def main() -> int:
     vyper = Path(sys.argv[1]).absolute()
-    code = 0
-    for folder, name in ((folder, name) for folder, names in FOLDERS.items() for name in names):
-        target = folder / f"{name}.json"
-        text = compiled(vyper, folder, name)
-        if "--check" not in sys.argv[2:]:
-            target.write_text(text)
-        elif not target.is_file() or target.read_text() != text:
-            print(f"{target.name} is not what {name}.vy compiles to", file=sys.stderr)
-            code = 1
+    version, code = version_of(vyper), 0
+    for folder, names in FOLDERS.items():
+        for name, text in compiled(vyper, version, folder, names).items():
+            target = folder / f"{name}.json"
+            if "--check" not in sys.argv[2:]:
+                target.write_text(text)
+            elif not target.is_file() or target.read_text() != text:
+                print(f"{target.name} is not what {name}.vy compiles to", file=sys.stderr)
+                code = 1
     return code
 
 

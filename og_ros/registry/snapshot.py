@@ -166,8 +166,15 @@ def read_file(path: Path) -> bytes:
 
 
 def open_snapshot(path: Path, pinned: str | None, minimum_number: int) -> Registry:
-    """Read a snapshot as a registry; see Registry.open. Its fingerprint is that of the file, its number the block's."""
-    data = read_file(path)
+    """Read a snapshot's file as a registry; see Registry.open."""
+    return as_registry(read_file(path), path, pinned, minimum_number)
+
+
+def as_registry(data: bytes, path: Path, pinned: str | None = None, minimum_number: int = 0) -> Registry:
+    """Return a snapshot's bytes, which are those of a file, as a registry. Its number is the block's.
+
+    Raises RegistryError where the file is malformed, not the pinned one, or of an earlier block.
+    """
     snapshot = decode(data, str(path))
     fingerprint = format_digest(sha256(data).digest())
     if pinned is not None and fingerprint != pinned:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cbor2
 import pytest
 from attest_examples import signer_of, statement_of
 from evm_contracts import balance, call_data, later, put, registry_of
@@ -190,6 +191,14 @@ def test_text_that_looks_like_the_fields_behind_it_is_not_taken_for_them(bonded:
         refusal = forks._refusal(bonded.node.rpc, bonded.stranger, bonded.registry, fork.call(bytes(32)))
         assert refusal is not None
         assert "committed" not in refusal
+
+
+def test_no_name_behind_session_could_stand_at_two_places() -> None:
+    """What makes the end of a statement readable in one way only: a name that overlaps itself could stand twice."""
+    for name in forks._TAIL:
+        text = cbor2.dumps(name)
+        assert not any(text.startswith(text[place:]) for place in range(1, 9)), name
+        assert len(text) > 8 or name == "session", "two places are at most 8 bytes apart: an integer has 1 to 9"
 
 
 def test_a_proof_that_was_seen_in_the_pool_pays_only_who_committed_to_it(bonded: Place) -> None:
