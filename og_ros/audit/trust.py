@@ -20,12 +20,14 @@ def open_registry(
     snapshot: Path | None = None,
     chain: str | None = None,
     final_blocks: Collection[bytes] = (),
+    contracts: str | None = None,
 ) -> Registry:
     """Open a registry under a policy's pin, a snapshot beside it if one is named; raises RegistryError.
 
     One whose root is not the pinned one is opened all the same, not pinned: the audit then says so, as a violation.
     A snapshot's proofs are checked; `chain` is the URL of a node that vouches for its block, `final_blocks` are hashes
-    of blocks that the auditor knows to be final. What does not hold is among the registry's remarks.
+    of blocks that the auditor knows to be final, `contracts` is the pin of the contracts. A snapshot alone may be
+    pinned by the policy, too: its file, or its contracts. What does not hold is among the registry's remarks.
     """
     try:
         registry = Registry.open(
@@ -37,17 +39,23 @@ def open_registry(
         registry = Registry.open(directory, minimum_number=minimum_number, snapshot=snapshot)
     if registry.snapshot is None:
         return registry
-    return replace(registry, remarks=(*registry.remarks, *_proven(registry.snapshot, chain, final_blocks)))
+    found = snapshot_file.decode(snapshot_file.read_file(registry.snapshot), str(registry.snapshot))
+    if snapshot is None:
+        own = snapshot_file.contracts_pin(found)
+        registry = replace(registry, pinned=registry.pinned or policy.registry_root == own)
+        contracts = contracts or (own if registry.pinned else None)
+    return replace(registry, remarks=(*registry.remarks, *_proven(found, chain, final_blocks, contracts)))
 
 
-def _proven(path: Path, chain: str | None, final_blocks: Collection[bytes]) -> list[tuple[str, str]]:
-    found = snapshot_file.decode(snapshot_file.read_file(path), str(path))
+def _proven(
+    found: snapshot_file.Snapshot, chain: str | None, final_blocks: Collection[bytes], pinned: str | None
+) -> list[tuple[str, str]]:
     try:
         from og_ros.settlement import snapshots
         from og_ros.settlement.rpc import Rpc
     except ConfigError as error:
         return [("registry_unproven", f"the snapshot's proofs were not checked: {error}")]
     if chain is None:
-        return snapshots.check(found, None, final_blocks)
+        return snapshots.check(found, None, final_blocks, pinned)
     with Rpc(chain) as rpc:
-        return snapshots.check(found, rpc, final_blocks)
+        return snapshots.check(found, rpc, final_blocks, pinned)

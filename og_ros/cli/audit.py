@@ -70,6 +70,9 @@ def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshot", metavar="FILE", type=Path, help="a snapshot of registries on a chain, beside --registry DIR"
     )
+    parser.add_argument(
+        "--contracts", metavar="sha256:HEX", help="the contracts that a snapshot must be of (og-ros chain snapshot)"
+    )
     parser.add_argument("--root", metavar="sha256:HEX", help="fingerprint that the registry's root must have")
     parser.add_argument(
         "--minimum-number", type=int, default=0, metavar="N", help="refuse a registry of an older state than number N"
@@ -100,6 +103,7 @@ def trust(args: argparse.Namespace) -> tuple[Registry | None, Policy]:
         snapshot=args.snapshot,
         chain=getattr(args, "chain", None),
         final_blocks=final_blocks(args),
+        contracts=args.contracts,
     )
     return registry, policy
 
@@ -143,8 +147,8 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
     single = (
-        "settlement", "snapshot", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key",
-        "disclosures",
+        "settlement", "snapshot", "contracts", "html", "sarif", "junit", "summary", "profile", "reexecute",
+        "unseal_key", "disclosures",
     )  # fmt: skip
     for name in single:
         if getattr(args, name):

@@ -29,8 +29,8 @@ Registries that robots and auditors read offline (see docs/reference/contracts.m
 
   og-ros chain certify-model model.onnx --name line --version 1.0 --models-address 0x… --rpc URL --account keys/a.json
   og-ros chain snapshot chain.json --registry-address 0x… --models-address 0x… --rpc URL
-  og-ros chain verify chain.json --chain URL
-  og-ros audit BAG --registry chain.json --chain URL
+  og-ros chain verify chain.json --chain URL --contracts sha256:…
+  og-ros audit BAG --registry chain.json --chain URL --contracts sha256:…
 
 A bond behind a key, and who proves that it signed two histories is paid half of it:
 

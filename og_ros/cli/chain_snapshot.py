@@ -37,12 +37,13 @@ def add_actions(actions: Any) -> None:
         "--final-block", metavar="0xHASH", action="append", default=[],
         help="hash of a block that you know to be final; may be given several times",
     )  # fmt: skip
+    verify.add_argument("--contracts", metavar="sha256:HEX", help="the contracts that it must be of")
 
 
 def take(rpc: Rpc, args: argparse.Namespace) -> int:
     """Take a snapshot and write it."""
     from og_ros.registry import Registry
-    from og_ros.registry.snapshot import encode
+    from og_ros.registry.snapshot import contracts_pin, encode
     from og_ros.settlement import snapshots
 
     if not 0 < args.max_age_hours <= 87_600:
@@ -59,7 +60,8 @@ def take(rpc: Rpc, args: argparse.Namespace) -> int:
         raise RegistryError(f"cannot write {args.out}: {error.strerror}") from error
     registry = Registry.open(args.out)
     print(f"{args.out}: {len(registry.keys)} keys and {len(registry.models)} models at block {taken.number}")
-    print(f"block   0x{taken.block_hash.hex()}\npin     {registry.fingerprint}")
+    print(f"block      0x{taken.block_hash.hex()}\ncontracts  {contracts_pin(taken)}")
+    print(f"root       {registry.fingerprint}")
     for _, text in registry.remarks:
         print(text, file=sys.stderr)
     return 0
@@ -75,9 +77,9 @@ def verify(args: argparse.Namespace) -> int:
     blocks = final_blocks(args)
     if args.chain:
         with Rpc(args.chain) as rpc:
-            found = snapshots.check(snapshot, rpc, blocks)
+            found = snapshots.check(snapshot, rpc, blocks, args.contracts)
     else:
-        found = snapshots.check(snapshot, None, blocks)
+        found = snapshots.check(snapshot, None, blocks, args.contracts)
     for kind, text in found:
         print(f"{kind}: {text}")
     if any(kind == snapshots.INVALID for kind, _ in found):

@@ -156,6 +156,15 @@ def decode(data: bytes, what: str = "snapshot") -> Snapshot:
     )
 
 
+def contracts_pin(snapshot: Snapshot) -> str:
+    """Return what names a snapshot's chain and contracts, whenever it was taken ("sha256:…").
+
+    Anybody can put the same code on the chain, and certify there what he likes: a reader pins this, or the file.
+    """
+    named = {"chain_id": snapshot.chain_id, "contracts": {one.name: one.address for one in snapshot.contracts}}
+    return format_digest(sha256(strict_json.dumps(named)).digest())
+
+
 def read_file(path: Path) -> bytes:
     """Return the bytes of a snapshot's file; raises RegistryError, whose __cause__ is an OSError."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from og_ros.errors import BackendUnreachable, ConfigError, SettlementError
-from og_ros.registry.snapshot import EVENTS, MODEL_REGISTRY, NODE_REGISTRY, Contract, Event, Snapshot
+from og_ros.registry.snapshot import EVENTS, MODEL_REGISTRY, NODE_REGISTRY, Contract, Event, Snapshot, contracts_pin
 from og_ros.settlement import contracts, trie
 from og_ros.settlement.checkpoints import check_address
 from og_ros.settlement.rpc import Rpc, data_of, quantity
@@ -49,10 +49,16 @@ def take(
     return snapshot
 
 
-def check(snapshot: Snapshot, chain: Rpc | None = None, final_blocks: Collection[bytes] = ()) -> list[tuple[str, str]]:
+def check(
+    snapshot: Snapshot,
+    chain: Rpc | None = None,
+    final_blocks: Collection[bytes] = (),
+    pinned_contracts: str | None = None,
+) -> list[tuple[str, str]]:
     """Return what does not hold of a snapshot, or is not shown: kind of finding and sentence.
 
-    `chain` is a node that the reader trusts, `final_blocks` are hashes of blocks that he knows to be final.
+    `chain` is a node that the reader trusts, `final_blocks` are hashes of blocks that he knows to be final,
+    `pinned_contracts` is the pin (og_ros.registry.snapshot.contracts_pin) of the contracts that he believes.
     """
     try:
         number, timestamp, _ = trie.read_header(snapshot.header)
@@ -63,7 +69,7 @@ def check(snapshot: Snapshot, chain: Rpc | None = None, final_blocks: Collection
         found = [problem for one in snapshot.contracts for problem in _check_contract(snapshot, one)]
     except SettlementError as error:
         return [(INVALID, f"the snapshot: {error}")]
-    return found + _vouched(snapshot, chain, final_blocks)
+    return found + _vouched(snapshot, chain, final_blocks) + _pinned(snapshot, pinned_contracts)
 
 
 def history(contract: Contract) -> bytes:
@@ -78,6 +84,14 @@ def history(contract: Contract) -> bytes:
             raise SettlementError(f"{contract.name} cannot have said {event.name}: {error}") from error
         head = keccak(head + keccak(payload))
     return head
+
+
+def _pinned(snapshot: Snapshot, pinned: str | None) -> list[tuple[str, str]]:
+    found = contracts_pin(snapshot)
+    if pinned is None:
+        text = f"nobody pinned the contracts of the snapshot, {found}: anybody can deploy such (--contracts)"
+        return [(UNPROVEN, text)]
+    return [] if pinned == found else [(INVALID, f"the snapshot is of other contracts, {found}, than those pinned")]
 
 
 def _vouched(snapshot: Snapshot, chain: Rpc | None, final_blocks: Collection[bytes]) -> list[tuple[str, str]]:

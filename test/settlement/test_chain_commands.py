@@ -122,7 +122,9 @@ def test_models_roles_and_ownership(bare: Place, command: Command, tmp_path: Pat
     assert registry.fingerprint in told
     assert registry.model("line", "1.0").stages == ("control", "planning")  # type: ignore[union-attr]
     digest = registry.model("line", "1.0").digest.hex()  # type: ignore[union-attr]
-    assert command("", "verify", str(out), "--chain", bare.node.url, rpc="")[0] == 0
+    pin = re.findall(r"^contracts +(sha256:[0-9a-f]{64})$", told, re.MULTILINE)[0]
+    assert command("", "verify", str(out), "--chain", bare.node.url, "--contracts", pin, rpc="")[0] == 0
+    assert command("", "verify", str(out), "--chain", bare.node.url, rpc="")[0] == 2, "whose contracts, nobody said"
     assert command("", "verify", str(out), rpc="")[0] == 2
     out.write_bytes(out.read_bytes().replace(b'"control,planning"', b'"control,braking"'))
     code, told = command("", "verify", str(out), "--chain", bare.node.url, rpc="")

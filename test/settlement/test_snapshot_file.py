@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attest_examples import signer_of
+from attest_examples import signer_of, statement_of
 from hypothesis import given
 from hypothesis import strategies as st
 from made_snapshot import T0, events_of, snapshot_of
 
-from og_ros.attest import Algorithm, ModelReference, Runtime
+from og_ros.attest import Algorithm, Mode, ModelReference, Runtime
+from og_ros.cli.main import main
 from og_ros.errors import OgError, RegistryError
 from og_ros.registry import Registry, Status
-from og_ros.registry.snapshot import Event, as_registry, decode, encode
+from og_ros.registry.rules import Uses
+from og_ros.registry.snapshot import Event, as_registry, contracts_pin, decode, encode
 from og_ros.settlement import snapshots
 from og_ros.stages.certified import require_certified
 
 SIGNER = signer_of(Algorithm.ES256)
 GOOD = encode(snapshot_of(events_of(SIGNER)))
 NS = 10**9
+NO_MODEL = ModelReference("unknown", "", bytes(32))
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -35,9 +38,10 @@ def changed(change: Change) -> bytes:
 
 def test_a_made_up_state_proves_its_events_and_only_them() -> None:
     made = snapshot_of(events_of(SIGNER))
-    assert snapshots.check(made, final_blocks={made.block_hash}) == []
+    assert snapshots.check(made, final_blocks={made.block_hash}, pinned_contracts=contracts_pin(made)) == []
     shorter = replace(made.contracts[0], events=made.contracts[0].events[:-1])
-    assert [kind for kind, _ in snapshots.check(replace(made, contracts=(shorter,)))] == ["registry_proof_invalid"]
+    cut = replace(made, contracts=(shorter,))
+    assert [kind for kind, _ in snapshots.check(cut)] == ["registry_proof_invalid"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_a_made_up_state_proves_its_events_and_only_them() -> None:
         (lambda t: t["contracts"][0].update(account_proof=["xyz"]), "not hex"),
         (lambda t: t["contracts"][0].update(storage_proof=["00"] * 129), "no list of nodes"),
     ],
-    ids=str,
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
 def test_a_malformed_snapshot_is_refused(change: Change, why: str) -> None:
     with pytest.raises(RegistryError, match=why):
@@ -119,13 +123,37 @@ def test_a_stage_starts_with_a_fresh_snapshot_and_not_with_a_stale_one(tmp_path:
         require_certified(registry, **{**given, "model": model}, now_ns=T0 * NS)  # type: ignore[arg-type]
 
 
+def test_what_was_answered_once_is_not_answered_so_beyond_the_bound(tmp_path: Path) -> None:
+    """Audits and gates remember that nothing speaks against a use: only for as long as the snapshot may be used."""
+    registry = as_registry(GOOD, tmp_path)
+    fresh = registry.fresh_until_ns
+    assert fresh is not None
+    uses = Uses(registry)
+    base = statement_of(stage="control", mode_requested=Mode.OBSERVED, mode_used=Mode.OBSERVED, model=NO_MODEL)
+    for at_ns, stale in ((fresh - 1, False), (fresh, False), (fresh + 1, True), (fresh, False)):
+        kinds = {problem.kind for problem in uses.problems(replace(base, signed_at_ns=at_ns))[0]}
+        assert ("registry_stale" in kinds) is stale
+
+
+def test_the_registry_commands_show_a_snapshot_and_do_not_vouch_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "chain.json"
+    path.write_bytes(GOOD)
+    assert main(["registry", "list", str(path)]) == 0
+    assert "control" in capsys.readouterr().out
+    assert main(["registry", "show", str(path), SIGNER.key_id.hex()]) == 0
+    assert main(["registry", "verify", str(path)]) == 2
+    assert "og-ros chain verify" in capsys.readouterr().err
+
+
 @given(st.integers(0, len(GOOD) - 1), st.binary(max_size=6), st.integers(0, 40))
 def test_a_mutated_snapshot_is_read_or_refused_with_a_reason(at: int, put: bytes, cut: int) -> None:
     data = GOOD[:at] + put + GOOD[at + cut :]
     try:
         found = decode(data)
         as_registry(data, Path("snapshot"))
-        known = snapshots.check(found, final_blocks={found.block_hash})
+        known = snapshots.check(found, final_blocks={found.block_hash}, pinned_contracts=contracts_pin(found))
     except OgError:
         return
     assert known or found.contracts[0].events == decode(GOOD).contracts[0].events

@@ -21,7 +21,7 @@ from og_ros.cli.main import main
 from og_ros.errors import BackendUnreachable, RegistryError
 from og_ros.registry import Registry, RegistryWriter
 from og_ros.registry.rules import key_problems
-from og_ros.registry.snapshot import Event, Snapshot, decode, encode
+from og_ros.registry.snapshot import Event, Snapshot, contracts_pin, decode, encode
 from og_ros.settlement import contracts, deploy, snapshots
 
 ROBOT = "demo"
@@ -49,8 +49,9 @@ class Owned:
         return path
 
     def audit(self, path: Path, vouched: bool = True, beside: Path | None = None) -> dict[str, int]:
-        final = {decode((beside or path).read_bytes()).block_hash} if vouched else set()
-        registry = open_registry(path, Policy(), snapshot=beside, final_blocks=final)
+        snapshot = decode((beside or path).read_bytes())
+        final, pin = ({snapshot.block_hash}, contracts_pin(snapshot)) if vouched else (set(), None)
+        registry = open_registry(path, Policy(), snapshot=beside, final_blocks=final, contracts=pin)
         report = audit_bag(self.bag, registry, None, Policy())
         counts = report.auditor.findings.counts
         return {kind: count for kind, count in counts.items() if count and kind != "decision_unlinked"}
@@ -83,7 +84,7 @@ def owned(robot: Owned, tmp_path: Path) -> Iterator[Owned]:
 
 def test_a_recording_is_audited_with_nothing_but_the_chains_registries(owned: Owned) -> None:
     assert owned.audit(owned.take()) == {}
-    assert owned.audit(owned.take(), vouched=False) == {"registry_unproven": 1}
+    assert owned.audit(owned.take(), vouched=False) == {"registry_unproven": 2}, "neither block nor contracts"
     assert owned.audit(owned.take(proofs=False)) == {"registry_unproven": 2}
 
 
@@ -179,10 +180,12 @@ def test_a_snapshot_that_was_changed_is_found(owned: Owned, attack: str) -> None
     place = owned.place
     deploy.revoke(place.node.rpc, place.owner, place.registry, owned.run.signers["control"].key_id)
     taken = decode(owned.take().read_bytes())
-    assert snapshots.check(taken, place.node.rpc) == []
+    pin = contracts_pin(taken)
+    assert snapshots.check(taken, place.node.rpc, pinned_contracts=pin) == []
     changed = decode(encode(ATTACKS[attack](taken)))
     assert changed != taken
-    assert [kind for kind, _ in snapshots.check(changed, place.node.rpc)] == ["registry_proof_invalid"]
+    found = snapshots.check(changed, place.node.rpc, pinned_contracts=contracts_pin(changed))
+    assert [kind for kind, _ in found] == ["registry_proof_invalid"]
     assert owned.audit(owned.write(changed)).get("registry_proof_invalid") == 1
 
 
@@ -193,9 +196,40 @@ def test_a_block_that_is_not_the_chains_is_found(owned: Owned) -> None:
     taken = decode(owned.take().read_bytes())
     place.node.rpc.call("evm_revert", before)
     place.node.mine()
-    found = snapshots.check(taken, place.node.rpc)
+    found = snapshots.check(taken, place.node.rpc, pinned_contracts=contracts_pin(taken))
     assert [kind for kind, _ in found] == ["registry_proof_invalid"]
     assert "another block" in found[0][1]
+
+
+def test_contracts_that_somebody_else_deployed_are_not_the_pinned_ones(owned: Owned, tmp_path: Path) -> None:
+    """The attacker's registry has the same code on the same chain, and certifies his keys: all proofs hold."""
+    rpc, place = owned.place.node.rpc, owned.place
+    pin = contracts_pin(decode(owned.take().read_bytes()))
+    theirs, _ = deploy.deploy(rpc, place.stranger)
+    key = SoftwareSigner(keys.generate())
+    deploy.propose(rpc, place.stranger, theirs, ROBOT, key, stage="control")
+    deploy.approve(rpc, place.stranger, theirs, key.key_id, place.now() + DAY)
+    addresses = {"NodeRegistry": theirs, "ModelRegistry": owned.models.address}
+    path = owned.write(snapshots.take(rpc, addresses, DAY, block="latest"))
+    for policy, contracts_named, kinds in (
+        (Policy(), pin, ["registry_proof_invalid"]),
+        (Policy(), None, ["registry_unproven"]),
+        (Policy(registry_root=pin), None, ["registry_unproven"]),
+    ):
+        registry = open_registry(path, policy, chain=place.node.url, contracts=contracts_named)
+        assert [kind for kind, _ in registry.remarks] == kinds
+        assert not registry.pinned
+    report = audit_bag(owned.bag, open_registry(path, Policy(registry_root=pin)), None, Policy(registry_root=pin))
+    assert report.auditor.findings.counts["root_not_trusted"] == 1
+
+
+@pytest.mark.parametrize("what", ["file", "contracts"])
+def test_a_policy_pins_a_snapshots_file_or_its_contracts(owned: Owned, what: str) -> None:
+    path = owned.take()
+    pin = contracts_pin(decode(path.read_bytes())) if what == "contracts" else Registry.open(path).fingerprint
+    registry = open_registry(path, Policy(registry_root=pin), chain=owned.place.node.url)
+    assert registry.pinned
+    assert registry.remarks == ()
 
 
 def test_a_node_that_leaves_an_event_out_is_caught(owned: Owned, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,9 +316,13 @@ def test_a_pending_key_and_a_heartbeat_certify_nothing(owned: Owned) -> None:
 
 def test_the_audit_command_takes_a_snapshot(owned: Owned, capsys: pytest.CaptureFixture[str]) -> None:
     path, bag = str(owned.take()), str(owned.bag)
-    block = decode(Path(path).read_bytes()).block_hash.hex()
-    assert main(["audit", bag, "--registry", path, "--final-block", f"0x{block}", "--quiet"]) == 0
-    assert main(["audit", bag, "--registry", path, "--chain", owned.place.node.url, "--quiet"]) == 0
+    taken = decode(Path(path).read_bytes())
+    pin = ["--contracts", contracts_pin(taken)]
+    assert main(["audit", bag, "--registry", path, "--final-block", f"0x{taken.block_hash.hex()}", *pin]) == 0
+    assert main(["audit", bag, "--registry", path, "--chain", owned.place.node.url, *pin]) == 0
+    assert "registry_unproven" not in capsys.readouterr().out
+    other = ["--contracts", "sha256:" + "11" * 32]
+    assert main(["audit", bag, "--registry", path, "--chain", owned.place.node.url, *other, "--quiet"]) == 1
     capsys.readouterr()
     for arguments, why in (
         (["--snapshot", path], "counts beside --registry"),
