@@ -1,8 +1,8 @@
 """Compiles the settlement contracts with Vyper: compile_contracts.py VYPER [--check] writes, or compares, NAME.json.
 
-An artefact beside each source holds what a client needs (ABI, bytecode) and what a reader needs to compile it again
-and get the same bytes (compiler, EVM version, SHA-256 of the source). With --check nothing is written: exit code 1
-where an artefact is not what its source compiles to.
+An artefact beside each source holds what a client needs (ABI, bytecode, storage slots) and what a reader needs to
+compile it again and get the same bytes (compiler, EVM version, SHA-256 of the source). With --check nothing is written:
+exit code 1 where an artefact is not what its source compiles to.
 """
 
 from __future__ import annotations
@@ -13,30 +13,37 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "og_ros" / "settlement" / "contracts"
-CONTRACTS = ("NodeRegistry", "DecisionChain")
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = {
+    ROOT / "og_ros" / "settlement" / "contracts": ("NodeRegistry", "DecisionChain", "ModelRegistry"),
+    ROOT / "test" / "support" / "contracts": ("TwoOfThree", "Greedy"),
+}
 EVM_VERSION = "shanghai"
 
 
-def compiled(vyper: Path, name: str) -> str:
-    """Return the artefact of one contract as JSON text."""
-    source = FOLDER / f"{name}.vy"
+def compiled(vyper: Path, version: str, folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Return the artefacts of a folder's contracts as JSON text, by name."""
+    # Relative paths: the compiler's output must not depend on where the checkout lies.
+    command = [vyper, "-f", "bytecode,bytecode_runtime,abi,layout", *(f"{name}.vy" for name in names)]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    lines = done.stdout.strip().splitlines()
+    return {name: artefact(folder, name, version, *lines[4 * at : 4 * at + 4]) for at, name in enumerate(names)}
 
-    # A relative path: the compiler's output must not depend on where the checkout lies.
-    command = [vyper, "-f", "bytecode,bytecode_runtime,abi", source.name]
-    done = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
-    bytecode, runtime, abi = done.stdout.strip().splitlines()
-    artefact = {
+
+def artefact(folder: Path, name: str, version: str, bytecode: str, runtime: str, abi: str, layout: str) -> str:
+    """Return the artefact of one contract as JSON text."""
+    tree = {
         "contract": name,
-        "compiler": f"vyper {version_of(vyper)}",
+        "compiler": f"vyper {version}",
         "evm_version": EVM_VERSION,
-        "source_sha256": sha256(source.read_bytes()).hexdigest(),
+        "source_sha256": sha256((folder / f"{name}.vy").read_bytes()).hexdigest(),
         "bytecode_sha256": sha256(bytes.fromhex(bytecode.removeprefix("0x"))).hexdigest(),
+        "storage": {variable: slot["slot"] for variable, slot in json.loads(layout)["storage_layout"].items()},
         "abi": json.loads(abi),
         "bytecode": bytecode,
         "runtime": runtime,
     }
-    return json.dumps(artefact, indent=1) + "\n"
+    return json.dumps(tree, indent=1) + "\n"
 
 
 def version_of(vyper: Path) -> str:
@@ -46,15 +53,15 @@ def version_of(vyper: Path) -> str:
 
 def main() -> int:
     vyper = Path(sys.argv[1]).absolute()
-    code = 0
-    for name in CONTRACTS:
-        target = FOLDER / f"{name}.json"
-        text = compiled(vyper, name)
-        if "--check" not in sys.argv[2:]:
-            target.write_text(text)
-        elif not target.is_file() or target.read_text() != text:
-            print(f"{target.name} is not what {name}.vy compiles to", file=sys.stderr)
-            code = 1
+    version, code = version_of(vyper), 0
+    for folder, names in FOLDERS.items():
+        for name, text in compiled(vyper, version, folder, names).items():
+            target = folder / f"{name}.json"
+            if "--check" not in sys.argv[2:]:
+                target.write_text(text)
+            elif not target.is_file() or target.read_text() != text:
+                print(f"{target.name} is not what {name}.vy compiles to", file=sys.stderr)
+                code = 1
     return code
 
 

@@ -46,6 +46,12 @@ KINDS: Final[dict[str, Kind]] = {
     "key_not_yet_valid": Kind(_V, "The key was used before its validity began."),
     "key_expired": Kind(_V, "The key was used after its validity ended."),
     "key_revoked": Kind(_V, "The key was used after it was revoked."),
+    # Registries on a chain
+    "registry_stale": Kind(_V, "A record is later than the snapshot of the chain's registries may be used for."),
+    "registry_disagrees": Kind(_V, "The registry and the snapshot of the chain say different things."),
+    "registry_proof_invalid": Kind(_V, "The snapshot's header, proof or block is not what its events must give."),
+    "registry_unproven": Kind(_W, "Nothing shows that the snapshot has every event, or that its block is the chain's."),
+    "registry_entry_ignored": Kind(_W, "The snapshot has a certificate that no rule of og_ros can be held to."),
     # Models
     "model_not_certified": Kind(_V, "No certificate names the digest of the model that ran."),
     "model_misnamed": Kind(_V, "The model's digest is certified under another name or version."),

@@ -77,10 +77,12 @@ class Judge:
         self._decision = _too_low(policy.decision_levels)
 
     def trust(self) -> Iterator[Finding]:
-        """Yield what is wrong with the registry itself: a policy may pin its root."""
+        """Yield what is wrong with the registry itself: a policy may pin its root, a chain's snapshot may not hold."""
         root, registry = self.policy.registry_root, self._registry
         if registry is not None and root is not None and not registry.pinned:
             yield Finding("root_not_trusted", f"the registry's root is {registry.fingerprint}, not {root}")
+        if registry is not None:
+            yield from (Finding(kind, sentence) for kind, sentence in registry.remarks)
 
     def inference(self, inference: Inference, levels: Mapping[str, str]) -> Iterable[Finding]:
         """Return what an inference with these levels lacks; judge it once its inputs are joined, for their ages.

@@ -14,6 +14,7 @@ from og_ros.audit.findings import Finding
 from og_ros.errors import SettlementError, SignatureError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
+from og_ros.registry.rules import stale_problems
 from og_ros.settlement.checkpoints import NO_HEAD, ChainName, Entry
 from og_ros.settlement.receipt import Level, Receipt, read_file
 
@@ -103,6 +104,8 @@ def check(evidence: SettlementEvidence, ledger: Ledger, registry: Registry | Non
                 settled.findings.append(_finding("settlement_differs", evidence.robot, receipt.entry, str(error)))
             except _Forged as error:
                 settled.findings.append(_finding("settlement_forged", evidence.robot, receipt.entry, str(error)))
+            except _Stale as error:
+                settled.findings.append(_finding("registry_stale", evidence.robot, receipt.entry, str(error)))
             else:
                 levels[receipt.entry.size] = max(level, levels.get(receipt.entry.size, Level.NONE))
                 if level >= Level.INCLUDED:
@@ -134,6 +137,10 @@ class _Differs(Exception):
 
 class _Forged(Exception):
     """The receipt does not hold."""
+
+
+class _Stale(Exception):
+    """What is known of the keys is older than it may be."""
 
 
 def _level(evidence: SettlementEvidence, receipt: Receipt, ledger: Ledger, registry: Registry | None) -> Level:
@@ -187,6 +194,9 @@ def _check_signature(robot: str, receipt: Receipt, registry: Registry | None, st
             certificate.verifier.verify_signature(receipt.entry.message(), receipt.signature)
         except SignatureError:
             continue
+        if stamp_ns is not None:
+            for problem in stale_problems(registry, stamp_ns, "its block was made at"):
+                raise _Stale(problem.sentence)
         status = Status.VALID if stamp_ns is None else certificate.status(stamp_ns)
         if status is not Status.VALID:
             raise _Forged(f"its key was {status.value} when it settled")

@@ -83,7 +83,10 @@ class Stream:
     def _in_processes(self, spans: list[Span]) -> Iterator[Stretch]:
         """Examine spans in worker processes, a few ahead of the one that is wanted."""
         registry = self._registry
-        trusted = None if registry is None else (registry.directory.absolute(), registry.fingerprint, registry.number)
+        trusted = None
+        if registry is not None:
+            snapshot = None if registry.snapshot is None else registry.snapshot.absolute()
+            trusted = (registry.directory.absolute(), registry.fingerprint, registry.number, snapshot)
         reader = AttestationReader()
         start = (self._bag.path.absolute(), self._bag.unpacked, trusted)
         with ProcessPoolExecutor(self._jobs, worker_context(), _begin_worker, start) as pool:
@@ -155,13 +158,13 @@ def _examine(bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str],
 _worker: tuple[Bag, Examiner] | None = None
 
 
-def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, int] | None) -> None:
+def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, int, Path | None] | None) -> None:
     """Open the recording and the registry in a worker, for as long as it lives."""
     global _worker
     registry = None
     if trusted is not None:
-        directory, fingerprint, number = trusted
-        registry = Registry.open(directory, pinned_root=fingerprint)
+        directory, fingerprint, number, snapshot = trusted
+        registry = Registry.open(directory, pinned_root=fingerprint, snapshot=snapshot)
         if registry.number != number:
             raise RegistryError(f"the registry {directory} changed while the audit ran; run it again")
     stack = ExitStack()

@@ -13,7 +13,7 @@ from og_ros.cli.jobs import add_jobs_argument, processes
 from og_ros.cli.output import EXIT_CODES
 from og_ros.cli.public_evidence import add_public_arguments, public_evidence
 from og_ros.cli.reexecution import add_reexecution_arguments, reexecution_plan
-from og_ros.cli.settlement_evidence import add_settlement_arguments, settlement_evidence
+from og_ros.cli.settlement_evidence import add_settlement_arguments, final_blocks, settlement_evidence
 from og_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +70,15 @@ def add_parser(subparsers: Any) -> None:
 
 def add_trust_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say whom the auditor believes."""
-    parser.add_argument("--registry", metavar="DIR", type=Path, help="certified models and keys")
+    parser.add_argument(
+        "--registry", metavar="DIR", type=Path, help="certified models and keys; or a snapshot (og-ros chain snapshot)"
+    )
+    parser.add_argument(
+        "--snapshot", metavar="FILE", type=Path, help="a snapshot of registries on a chain, beside --registry DIR"
+    )
+    parser.add_argument(
+        "--contracts", metavar="sha256:HEX", help="the contracts that a snapshot must be of (og-ros chain snapshot)"
+    )
     parser.add_argument("--root", metavar="sha256:HEX", help="fingerprint that the registry's root must have")
     parser.add_argument(
         "--minimum-number", type=int, default=0, metavar="N", help="refuse a registry of an older state than number N"
@@ -85,21 +93,25 @@ def trust(args: argparse.Namespace) -> tuple[Registry | None, Policy]:
     A registry whose root is not the pinned one is opened all the same: the audit then says so, as a violation.
     """
     from og_ros.audit.policy import Policy, load_policy
-    from og_ros.errors import RegistryError
-    from og_ros.registry import Registry
+    from og_ros.audit.trust import open_registry
 
     policy = load_policy(args.policy) if args.policy else Policy()
     if args.root:
         policy = replace(policy, registry_root=args.root)
     if args.registry is None:
+        if args.snapshot is not None:
+            raise ConfigError("--snapshot counts beside --registry DIR; to use it alone, give it as --registry")
         return None, policy
-    minimum = args.minimum_number
-    try:
-        return Registry.open(args.registry, pinned_root=policy.registry_root, minimum_number=minimum), policy
-    except RegistryError:
-        if policy.registry_root is None:
-            raise
-        return Registry.open(args.registry, minimum_number=minimum), policy
+    registry = open_registry(
+        args.registry,
+        policy,
+        minimum_number=args.minimum_number,
+        snapshot=args.snapshot,
+        chain=getattr(args, "chain", None),
+        final_blocks=final_blocks(args),
+        contracts=args.contracts,
+    )
+    return registry, policy
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,8 +157,8 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
     single = (
-        "at", "settlement", "cosigned", "tsa_root", "witness_policy", "html", "sarif", "junit", "summary", "profile",
-        "reexecute", "unseal_key", "disclosures",
+        "at", "settlement", "snapshot", "contracts", "cosigned", "tsa_root", "witness_policy", "html", "sarif", "junit",
+        "summary", "profile", "reexecute", "unseal_key", "disclosures",
     )  # fmt: skip
     for name in single:
         if getattr(args, name):

@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.registry is None:
         raise PackError("a pack needs the registry that says which keys and models are certified (--registry)")
+    if args.snapshot is not None or args.contracts is not None:
+        raise PackError("a pack holds a registry's directory, and no snapshot of a chain (--snapshot, --contracts)")
     options = PackOptions(
         ledger=args.ledger,
         policy=args.policy,

@@ -85,7 +85,7 @@ def add_parser(subparsers: Any) -> None:
     show = actions.add_parser("show", help="show the root and its authorities, or one model or key in full")
     verify = actions.add_parser("verify", help="check every signature; exit 0 holds, 1 does not, 2 could not be read")
     for action in (listing, show, verify):
-        action.add_argument("directory", type=Path, metavar="DIR", help="the registry's directory")
+        action.add_argument("directory", type=Path, metavar="DIR", help="the registry's directory, or a snapshot")
         action.add_argument("--root", metavar="sha256:…", help="the root's fingerprint, as it came to you another way")
         action.add_argument("--minimum-number", type=int, default=0, metavar="N", help="refuse an older state than N")
     show.add_argument("entry", nargs="?", metavar="ENTRY", help="NAME@VERSION, sha256:DIGEST or a key id")
@@ -204,6 +204,8 @@ def _verify(args: argparse.Namespace) -> _Result:
 
     if args.root is not None:
         parse_digest(args.root, "--root")  # a slip of the pen is no violation
+    if args.directory.is_file():
+        raise RegistryError(f"{args.directory} is no directory; a snapshot's proofs are checked by og-ros chain verify")
     try:
         result = _read(args)
     except RegistryError as error:

@@ -18,10 +18,12 @@ def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = F
         "--settlement", metavar="FILE", type=Path, required=required,
         help="receipts of the log's settlement (og-ros settle status --export); needs --ledger",
     )  # fmt: skip
-    parser.add_argument("--chain", metavar="URL", help="a node that you trust, to ask about the receipts' blocks")
+    parser.add_argument(
+        "--chain", metavar="URL", help="a node that you trust, to ask about the blocks of receipts and snapshots"
+    )
     parser.add_argument(
         "--final-block", metavar="0xHASH", action="append", default=[],
-        help="hash of a block that you know to be final, to check receipts offline; may be given several times",
+        help="hash of a block that you know to be final, to check offline; may be given several times",
     )  # fmt: skip
     parser.add_argument("--finality", metavar="N", type=int, help="blocks that make one final (the node's word)")
 
@@ -29,8 +31,9 @@ def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = F
 def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
     """Read the evidence that the arguments name; raises SettlementError or ConfigError."""
     if args.settlement is None:
-        if args.chain or args.final_block:
-            raise ConfigError("--chain and --final-block are for receipts: give them by --settlement")
+        snapshot = getattr(args, "snapshot", None) or (args.registry is not None and args.registry.is_file())
+        if (args.chain or args.final_block) and not snapshot:
+            raise ConfigError("--chain and --final-block are for receipts (--settlement) and snapshots (--snapshot)")
         return None
     if args.ledger is None:
         raise ConfigError("--settlement needs --ledger: receipts are of a log's checkpoints")
@@ -38,10 +41,15 @@ def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
 
     if args.finality is not None and args.finality < 1:
         raise ConfigError(f"--finality is {args.finality}; it must be at least 1")
+    return open_evidence(args.settlement, args.chain, final_blocks(args), args.finality)
+
+
+def final_blocks(args: argparse.Namespace) -> set[bytes]:
+    """Return the blocks that --final-block names; raises ConfigError for what is no hash."""
     blocks = set()
-    for text in args.final_block:
+    for text in getattr(args, "final_block", ()):
         try:
             blocks.add(bytes.fromhex(text.removeprefix("0x")))
         except ValueError as error:
             raise ConfigError(f"--final-block {text[:80]!a} is no block's hash") from error
-    return open_evidence(args.settlement, args.chain, blocks, args.finality)
+    return blocks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from og_ros.errors import RegistryError
 from og_ros.registry import dsse, entry, files, openssf
@@ -25,6 +25,11 @@ class Registry:
 
     `fingerprint` is the SHA-256 of the newest root ("sha256:…"), what an auditor pins; `pinned` says whether a pin was
     given and met. `number` counts the states of the registry, `index_digest` identifies this one.
+
+    A snapshot of registries on a chain is such a registry, too, without authorities and files: `directory` is its file,
+    `fingerprint` the file's SHA-256, `number` its block's. `snapshot` is that file wherever one was read, alone or
+    beside a directory; `fresh_until_ns` is until when it may be used, `remarks` what an audit is to say of it: kind of
+    finding and sentence.
     """
 
     directory: Path
@@ -42,10 +47,50 @@ class Registry:
     files: Mapping[str, bytes]
     _by_digest: Mapping[bytes, tuple[ModelCertificate, ...]] = field(repr=False)
     _by_name: Mapping[tuple[str, str], ModelCertificate] = field(repr=False)
+    snapshot: Path | None = None
+    fresh_until_ns: int | None = None
+    remarks: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def open(cls, directory: Path | str, *, pinned_root: str | None = None, minimum_number: int = 0) -> Registry:
-        """Read and verify a registry.
+    def of_certificates(
+        cls,
+        *,
+        keys: Mapping[bytes, KeyCertificate],
+        models: tuple[ModelCertificate, ...],
+        revocations: Sequence[Revocation],
+        authorities: tuple[Authority, ...] = (),
+        roots: tuple[Root, ...] = (),
+        files: Mapping[str, bytes] = MappingProxyType({}),
+        **rest: Any,
+    ) -> Registry:
+        """Return a registry of certificates that were verified, which `rest` names as the fields above do."""
+        by_digest: dict[bytes, tuple[ModelCertificate, ...]] = {}
+        for model in models:
+            by_digest[model.digest] = (*by_digest.get(model.digest, ()), model)
+        return cls(
+            keys=MappingProxyType(dict(keys)),
+            models=models,
+            revocations=tuple(revocations),
+            authorities=authorities,
+            roots=roots,
+            files=MappingProxyType(dict(files)),
+            _by_digest=MappingProxyType(by_digest),
+            _by_name=MappingProxyType({(m.name, m.version): m for m in models}),
+            **rest,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | str,
+        *,
+        pinned_root: str | None = None,
+        minimum_number: int = 0,
+        snapshot: Path | None = None,
+    ) -> Registry:
+        """Read and verify a registry: a directory, or the file of a snapshot, whose proofs are not checked here.
+
+        With `snapshot`, a snapshot of registries on a chain counts beside the directory (og_ros.registry.joined).
 
         `pinned_root` is a fingerprint that the reader got from elsewhere: of the newest root, or of an older one, since
         each root is signed by an index authority of the one before. Without it the registry is only consistent in
@@ -57,6 +102,14 @@ class Registry:
         directory = Path(directory)
         if pinned_root is not None:
             entry.parse_digest(pinned_root, "the pinned root")
+        if directory.is_file():
+            from og_ros.registry.snapshot import open_snapshot
+
+            return open_snapshot(directory, pinned_root, minimum_number)
+        if snapshot is not None:
+            from og_ros.registry.joined import join
+
+            return join(cls.open(directory, pinned_root=pinned_root, minimum_number=minimum_number), cls.open(snapshot))
         index_data = _read_index(directory)
         for _ in range(_ATTEMPTS):
             try:
@@ -149,11 +202,7 @@ def _load(directory: Path, index_data: bytes, pinned_root: str | None, minimum_n
     unlisted = sorted(set(files.present(directory)) - index.files.keys())
     if unlisted:
         raise RegistryError(f"{directory / unlisted[0]} is not listed in the index: it was added by another hand")
-    models = contents.revoked_models()
-    by_digest: dict[bytes, tuple[ModelCertificate, ...]] = {}
-    for model in models:
-        by_digest[model.digest] = (*by_digest.get(model.digest, ()), model)
-    return Registry(
+    return Registry.of_certificates(
         directory=directory,
         name=root.registry,
         fingerprint=fingerprints[-1],
@@ -162,13 +211,11 @@ def _load(directory: Path, index_data: bytes, pinned_root: str | None, minimum_n
         issued_at_ns=index.issued_at_ns,
         index_digest=sha256(envelope.payload).digest(),
         authorities=root.authorities,
-        keys=MappingProxyType(contents.revoked_keys()),
-        models=models,
-        revocations=tuple(contents.revocations),
+        keys=contents.revoked_keys(),
+        models=contents.revoked_models(),
+        revocations=contents.revocations,
         roots=roots,
-        files=MappingProxyType(index.files),
-        _by_digest=MappingProxyType(by_digest),
-        _by_name=MappingProxyType({(m.name, m.version): m for m in models}),
+        files=index.files,
     )
 
 

@@ -43,7 +43,7 @@ def key_problems(
     if key is None:
         remedy = f"certify it for stage {stage} (og-ros keys certify)"
         return (Problem("unregistered_key", f"{name} is not in the registry", remedy),)
-    found = []
+    found = list(stale_problems(registry, at_ns, f"{name} was used at"))
     if source_of and (key.role != "source" or not set(source_of) <= set(key.topics)):
         sentence = f"{name} is certified for {_owner(key)}, not as a source of {', '.join(source_of)}"
         remedy = "certify a key for it (og-ros keys certify --role source --topic T)"
@@ -59,6 +59,19 @@ def key_problems(
         if key.robot != robot:
             found.append(Problem("key_wrong_robot", sentence, "use the robot's own key"))
     return (*found, *_validity("key", f"the certificate of {name}", key, at_ns))
+
+
+def stale_problems(registry: Registry, at_ns: int, what: str) -> tuple[Problem, ...]:
+    """Return that a snapshot of registries on a chain is too old for a use at a time; empty where it is not.
+
+    What was revoked since the snapshot, it cannot say; its bound is for how long that is borne.
+    """
+    if registry.fresh_until_ns is None or at_ns <= registry.fresh_until_ns:
+        return ()
+    sentence = (
+        f"{what} {show_time(at_ns)}, and the snapshot of the chain is good until {show_time(registry.fresh_until_ns)}"
+    )
+    return (Problem("registry_stale", sentence, "take a new one (og-ros chain snapshot)"),)
 
 
 def _owner(key: KeyCertificate) -> str:
@@ -153,7 +166,7 @@ class Uses:
         if not any(found) and key is not None and (model is not None or names_no_model(s)):
             if len(self._valid) >= _MAX_USES:
                 self._valid.clear()
-            first, last = key.not_before_ns, _last_valid(key)
+            first, last = key.not_before_ns, min(_last_valid(key), self._registry.fresh_until_ns or 2**63)
             if model is not None:
                 first, last = max(first, model.not_before_ns), min(last, _last_valid(model))
             self._valid[use] = first, last

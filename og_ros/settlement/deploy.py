@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from eth_utils import to_checksum_address
 
 from og_ros.attest.signer import Signer
+from og_ros.attest.statement import NO_DIGEST
 from og_ros.errors import BackendUnreachable, ConfigError, SettlementError
 from og_ros.settlement import contracts
 from og_ros.settlement.account import Account
@@ -32,9 +33,12 @@ class Done:
     contract: str
 
 
-def transact(rpc: Rpc, account: Account, to: str | None, data: bytes, wait_s: float = _WAIT_S) -> Done:
-    """Send a transaction and wait until it is included; raises SettlementError when it is refused or takes too long."""
-    call: dict[str, Any] = {"from": account.address, "data": f"0x{data.hex()}"}
+def transact(rpc: Rpc, account: Account, to: str | None, data: bytes, wait_s: float = _WAIT_S, value: int = 0) -> Done:
+    """Send a transaction, with `value` wei, and wait until it is included.
+
+    Raises SettlementError when it is refused or takes too long.
+    """
+    call: dict[str, Any] = {"from": account.address, "data": f"0x{data.hex()}", "value": hex(value)}
     if to is not None:
         call["to"] = to
     try:
@@ -43,7 +47,7 @@ def transact(rpc: Rpc, account: Account, to: str | None, data: bytes, wait_s: fl
         block = rpc.block("latest") or {}
         base = quantity(block.get("baseFeePerGas", "0x0"), "the base fee")
         transaction: dict[str, Any] = {
-            "type": 2, "chainId": rpc.number("eth_chainId"), "nonce": nonce, "value": 0, "data": data, "gas": gas,
+            "type": 2, "chainId": rpc.number("eth_chainId"), "nonce": nonce, "value": value, "data": data, "gas": gas,
             "maxFeePerGas": 2 * base + 10**9, "maxPriorityFeePerGas": 10**9,
         }  # fmt: skip
         if to is not None:
@@ -68,14 +72,21 @@ def transact(rpc: Rpc, account: Account, to: str | None, data: bytes, wait_s: fl
 
 def deploy(rpc: Rpc, account: Account) -> tuple[str, str]:
     """Put both contracts on the chain; addresses of NodeRegistry and DecisionChain. The account owns the registry."""
-    registry = transact(rpc, account, None, contracts.load(contracts.NODE_REGISTRY).bytecode).contract
-    argument = bytes(12) + bytes.fromhex(registry[2:])
-    chain = transact(rpc, account, None, contracts.load(contracts.DECISION_CHAIN).bytecode + argument).contract
-    for address, name in ((registry, contracts.NODE_REGISTRY), (chain, contracts.DECISION_CHAIN)):
-        code = data_of(rpc.call("eth_getCode", address, "latest"), "eth_getCode")
-        if not code.startswith(contracts.load(name).runtime):
-            raise SettlementError(f"the node does not have {name} at {address}")
-    return registry, chain
+    registry = _put(rpc, account, contracts.NODE_REGISTRY)
+    return registry, _put(rpc, account, contracts.DECISION_CHAIN, bytes(12) + bytes.fromhex(registry[2:]))
+
+
+def deploy_models(rpc: Rpc, account: Account) -> str:
+    """Put a ModelRegistry on the chain; its address. The account owns it and is its first certifier."""
+    return _put(rpc, account, contracts.MODEL_REGISTRY)
+
+
+def _put(rpc: Rpc, account: Account, name: str, arguments: bytes = b"") -> str:
+    address = transact(rpc, account, None, contracts.load(name).bytecode + arguments).contract
+    code = data_of(rpc.call("eth_getCode", address, "latest"), "eth_getCode")
+    if not code.startswith(contracts.load(name).runtime):
+        raise SettlementError(f"the node does not have {name} at {address}")
+    return address
 
 
 def coordinates(signer: Signer) -> tuple[bytes, bytes]:
@@ -87,36 +98,57 @@ def coordinates(signer: Signer) -> tuple[bytes, bytes]:
     return numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A key as it is proposed: whose it is, and what its environment measured to, by which evidence (zero: none)."""
+
+    robot: str
+    signer: Signer
+    stage: str = ROLE
+    vendor: str = ""
+    measurement: bytes = NO_DIGEST
+    evidence: bytes = NO_DIGEST
+
+    def call(self, chain_id: int, registry: str, operator: str) -> bytes:
+        """Return the data of the call that proposes the key, which the key itself signs for one operator."""
+        from eth_utils import keccak
+
+        x, y = coordinates(self.signer)
+        words: tuple[int | bytes, ...] = (
+            _DOMAIN, chain_id, int(registry, 16), int(operator, 16), robot_id(self.robot),
+            keccak(self.stage.encode()), keccak(self.vendor.encode()), self.measurement, self.evidence, x, y,
+        )  # fmt: skip
+        message = b"".join(word if isinstance(word, bytes) else word.to_bytes(32, "big") for word in words)
+        signature = self.signer.sign(message)
+        return encode_call(
+            contracts.NODE_REGISTRY, "propose", self.robot, self.stage, self.vendor, self.measurement, self.evidence,
+            x, y, signature[:32], signature[32:],
+        )  # fmt: skip
+
+
 def propose(
     rpc: Rpc, operator: Account, registry: str, robot: str, signer: Signer, stage: str = ROLE, vendor: str = ""
 ) -> Done:
     """Propose a robot's key to the registry, which the key itself signs; the account becomes its operator."""
-    return transact(rpc, operator, registry, proposal(rpc, operator.address, registry, robot, signer, stage, vendor))
+    return submit(rpc, operator, registry, Proposal(robot, signer, stage, vendor))
 
 
-def proposal(
-    rpc: Rpc, operator: str, registry: str, robot: str, signer: Signer, stage: str = ROLE, vendor: str = ""
-) -> bytes:
-    """Return the data of a call that proposes a key."""
-    from eth_utils import keccak
-
-    x, y = coordinates(signer)
-    words: tuple[int | bytes, ...] = (
-        _DOMAIN, rpc.number("eth_chainId"), int(registry, 16), int(operator, 16), robot_id(robot),
-        keccak(stage.encode()), keccak(vendor.encode()), x, y,
-    )  # fmt: skip
-    message = b"".join(word if isinstance(word, bytes) else word.to_bytes(32, "big") for word in words)
-    signature = signer.sign(message)
-    return encode_call(
-        contracts.NODE_REGISTRY, "propose", robot, stage, vendor, x, y, signature[:32], signature[32:]
-    )
+def submit(rpc: Rpc, operator: Account, registry: str, proposal: Proposal) -> Done:
+    """Propose a key; the account becomes its operator."""
+    return transact(rpc, operator, registry, proposal.call(rpc.number("eth_chainId"), registry, operator.address))
 
 
 def approve(
-    rpc: Rpc, approver: Account, registry: str, key_id: bytes, expires_at: int, unsigned_allowed: bool = False
+    rpc: Rpc,
+    approver: Account,
+    registry: str,
+    key_id: bytes,
+    expires_at: int,
+    unsigned_allowed: bool = False,
+    max_silence: int = 0,
 ) -> Done:
-    """Approve a proposed key until a Unix time in seconds."""
-    call = encode_call(contracts.NODE_REGISTRY, "approve", key_id, expires_at, unsigned_allowed)
+    """Approve a proposed key until a Unix time in seconds; `max_silence` is in seconds, 0 asks for no heartbeat."""
+    call = encode_call(contracts.NODE_REGISTRY, "approve", key_id, expires_at, max_silence, unsigned_allowed)
     return transact(rpc, approver, registry, call)
 
 

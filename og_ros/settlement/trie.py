@@ -1,4 +1,4 @@
-"""Proves that a transaction's receipt is in a block: RLP, the receipts' Merkle-Patricia trie, and the block header.
+"""Proves what is in a block: RLP, Merkle-Patricia tries of its receipts and of the state after it, and its header.
 
 A block's header holds the root of a trie over its receipts (Ethereum Yellow Paper, sections 4.3 and appendix D), and
 the block's hash is keccak256 of the header. So header and proof show offline what a receipt says; that the block is
@@ -32,7 +32,7 @@ HEADER_FIELDS: Final = (
     ("blobGasUsed", 0), ("excessBlobGas", 0), ("parentBeaconBlockRoot", 32), ("requestsHash", 32),
 )  # fmt: skip
 _FIRST_OPTIONAL: Final = 15
-_RECEIPTS_ROOT, _NUMBER, _TIMESTAMP = 5, 8, 11
+_STATE_ROOT, _RECEIPTS_ROOT, _NUMBER, _TIMESTAMP = 3, 5, 8, 11
 
 
 def decode(data: bytes, what: str) -> _Item:
@@ -79,6 +79,31 @@ def read_header(header: bytes) -> tuple[int, int, bytes]:
     return int.from_bytes(number, "big"), int.from_bytes(stamp, "big"), root
 
 
+def state_root(header: bytes) -> bytes:
+    """Return the root of the state after a block, from its header; raises SettlementError."""
+    read_header(header)
+    root = decode(header, "the header")[_STATE_ROOT]
+    if not isinstance(root, bytes) or len(root) != 32:
+        raise SettlementError("the header's fields are not those of a block")
+    return root
+
+
+def storage_at(
+    header: bytes, address: bytes, slot: int, account: Sequence[bytes], storage: Sequence[bytes]
+) -> tuple[bytes, bytes]:
+    """Return the hash of a contract's code and 32 bytes of its storage, as proven under a block's header (EIP-1186).
+
+    Raises SettlementError when they are not proven; a slot that holds zero has no such proof.
+    """
+    fields = decode(look_up(state_root(header), keccak(address), account, "contract"), "the contract's account")
+    if not isinstance(fields, list) or len(fields) != 4 or not all(isinstance(field, bytes) for field in fields):
+        raise SettlementError("the contract's account has not the four fields of one")
+    value = decode(look_up(fields[2], keccak(slot.to_bytes(32, "big")), storage, "slot"), "the slot's value")
+    if not isinstance(value, bytes) or len(value) > 32:
+        raise SettlementError("the slot's value is no word")
+    return fields[3], value.rjust(32, b"\0")
+
+
 def encode_receipt(receipt: dict[str, Any]) -> bytes:
     """Return a receipt as its trie holds it (EIP-2718), from JSON-RPC; raises SettlementError for one that is not."""
     try:
@@ -122,7 +147,7 @@ def prove(values: Sequence[bytes], index: int) -> tuple[bytes, list[bytes]]:
     top = rlp.encode(_build(items, nodes))
     proof, key = [top], _nibbles(rlp.encode(index))
     while True:
-        found, item, key = _walk(rlp.decode(proof[-1]), key)
+        found, item, key = _walk(rlp.decode(proof[-1]), key, "receipt")
         if found:
             return keccak(top), proof
         proof.append(nodes[item])
@@ -130,24 +155,29 @@ def prove(values: Sequence[bytes], index: int) -> tuple[bytes, list[bytes]]:
 
 def verify(root: bytes, index: int, proof: Sequence[bytes]) -> bytes:
     """Return the receipt at an index of the trie with this root; raises SettlementError when that is not proven."""
+    return look_up(root, rlp.encode(index), proof, "receipt")
+
+
+def look_up(root: bytes, key: bytes, proof: Sequence[bytes], what: str) -> bytes:
+    """Return the value under a key of the trie with this root; raises SettlementError, naming `what`, if not proven."""
     if not 0 < len(proof) <= MAX_PROOF:
-        raise SettlementError(f"the receipt's proof has {len(proof)} nodes")
-    expected, key = root, _nibbles(rlp.encode(index))
+        raise SettlementError(f"the {what}'s proof has {len(proof)} nodes")
+    expected, rest = root, _nibbles(key)
     for place, node in enumerate(proof):
         if keccak(node) != expected:
-            raise SettlementError(f"the receipt's proof does not give the receipts root: node {place} is another")
-        found, expected, key = _walk(decode(node, "a node of the receipt's proof"), key)
+            raise SettlementError(f"the {what}'s proof does not give the trie's root: node {place} is another")
+        found, expected, rest = _walk(decode(node, f"a node of the {what}'s proof"), rest, what)
         if found:
             if place != len(proof) - 1:
-                raise SettlementError("the receipt's proof goes on behind the receipt")
+                raise SettlementError(f"the {what}'s proof goes on behind the {what}")
             return expected
-    raise SettlementError("the receipt's proof ends before the receipt")
+    raise SettlementError(f"the {what}'s proof ends before the {what}")
 
 
-def _walk(node: _Item, key: tuple[int, ...]) -> tuple[bool, bytes, tuple[int, ...]]:
+def _walk(node: _Item, key: tuple[int, ...], what: str) -> tuple[bool, bytes, tuple[int, ...]]:
     """Follow a key through a node and those within it: whether it ends there, the value or next hash, the key's rest.
 
-    Keys of a block's trie are such that none is a prefix of another, so values are in leaves only.
+    No key of these tries is a prefix of another, so values are in leaves only.
     """
     while isinstance(node, list):
         if len(node) == 17 and key:
@@ -167,7 +197,7 @@ def _walk(node: _Item, key: tuple[int, ...]) -> tuple[bool, bytes, tuple[int, ..
     else:
         if node:
             return False, node, key
-    raise SettlementError("the receipt's proof leads to no receipt")
+    raise SettlementError(f"the {what}'s proof leads to no {what}")
 
 
 def _nibbles(key: bytes) -> tuple[int, ...]:

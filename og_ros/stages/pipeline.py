@@ -150,7 +150,7 @@ class StageConfig:
         model, inputs, outputs: see there. An input or output is named as its tensor, or has `tensor`. Whatever
             order they are given in, they are kept and attested in that of their names.
         key: PEM file of the private key, which only its owner may read.
-        registry: directory of the registry; none: nothing is checked before the stage starts.
+        registry: directory of the registry, or a chain's snapshot; none: nothing is checked before the stage starts.
         registry_root: fingerprint (sha256:...) that the registry's root must have.
         require_certified: refuse to start with a model or key that the registry does not certify.
         attestation_topic: none: `<topic of the first output, by name>/attestation`.

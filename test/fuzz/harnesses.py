@@ -57,10 +57,10 @@ from og_ros.log import note, proof, tiles
 from og_ros.log.checkpoint import parse_checkpoint
 from og_ros.log.log_keys import parse_change, read_history
 from og_ros.log.post_quantum import PostQuantumKey
-from og_ros.registry import dsse, entry, openssf, strict_json
+from og_ros.registry import dsse, entry, openssf, snapshot, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
-from og_ros.settlement import receipt, trie
+from og_ros.settlement import receipt, snapshots, trie
 from og_ros.stages.adapters import create
 
 SIGNER: Final = signer_of(Algorithm.ES256)
@@ -357,6 +357,15 @@ def fuzz_message_fields(data: bytes) -> None:
 def fuzz_settlement_receipts(data: bytes) -> None:
     robot, receipts = receipt.decode(data)
     assert receipt.decode(receipt.encode(robot, receipts)) == (robot, receipts)
+
+
+def fuzz_registry_snapshot(data: bytes) -> None:
+    """What is read of a snapshot is written so again, made a registry of, and its proof checked, whatever it says."""
+    found = snapshot.decode(data)
+    assert snapshot.decode(snapshot.encode(found)) == found
+    as_read = snapshot.as_registry(data, Path("snapshot"))
+    assert all(key.verifier and key.status(0) for key in as_read.keys.values())
+    snapshots.check(found)
 
 
 def fuzz_settlement_proof(data: bytes) -> None:

@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat 
 from hostile_bags import HOSTILE_MCAP  # noqa: E402
 from lz4 import frame as lz4  # noqa: E402
 from made_block import receipts_of_a_block  # noqa: E402
+from made_snapshot import events_of, snapshot_of  # noqa: E402
 from time_stamp_authority import TimeStampAuthority  # noqa: E402
 
 from og_ros.attest import cbor, digest, encode_attestation, keys, sealed_wire, side_file  # noqa: E402
@@ -47,12 +48,12 @@ from og_ros.audit.run import audit_bag  # noqa: E402
 from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Ledger, note  # noqa: E402
-from og_ros.log.log_keys import KeyChange, LogSigner, sign_change  # noqa: E402
 from og_ros.log.cosignature import cosign  # noqa: E402
+from og_ros.log.log_keys import KeyChange, LogSigner, sign_change  # noqa: E402
 from og_ros.log.receipt import make_receipt  # noqa: E402
 from og_ros.log.timestamps import request_stamp  # noqa: E402
 from og_ros.log.witness_protocol import AddCheckpoint  # noqa: E402
-from og_ros.registry import openssf  # noqa: E402
+from og_ros.registry import openssf, snapshot  # noqa: E402
 from og_ros.settlement import receipt  # noqa: E402
 
 POLICY = b"""\
@@ -89,6 +90,7 @@ def _settlement_seeds() -> dict[str, list[bytes]]:
     parts = (one.header, *one.proof)
     return {
         "settlement_receipts": [receipt.encode("robot-7", receipts)],
+        "registry_snapshot": [snapshot.encode(snapshot_of(events_of(harnesses.SIGNER)))],
         "settlement_proof": [bytes([one.index]) + b"".join(len(part).to_bytes(2, "big") + part for part in parts)],
     }
 

@@ -131,6 +131,8 @@ class _Pack:
         """Copy a registry: its index, and what that lists, read as one state."""
         for _ in range(_ATTEMPTS):
             registry = Registry.open(source)
+            if registry.snapshot is not None:
+                raise PackError(f"{source} is a snapshot of a chain: a pack holds a registry's directory")
             copied = {path: _read(source / path, 2 * MAX_ENTRY) for path in registry.files}
             copied[INDEX_PATH] = _read(source / INDEX_PATH, _MAX_FILE)
             for path, data in copied.items():

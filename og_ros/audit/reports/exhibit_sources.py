@@ -232,6 +232,11 @@ def read_files(registry: Registry, paths: Iterable[str]) -> dict[str, bytes]:
 
     Raises RegistryError when the directory is no longer as it was when the registry was opened.
     """
+    if registry.snapshot is not None:
+        raise RegistryError(
+            f"{registry.snapshot} is a snapshot of a chain: a page that verifies itself holds the signed files of a "
+            "registry's directory, and can show no snapshot"
+        )
     limit = max(2 * entry.MAX_ENTRY, openssf.MAX_BUNDLE)
     found = {p: files.read_listed(registry.directory, p, registry.files[p], limit) for p in dict.fromkeys(paths)}
     index = files.read(registry.directory / entry.INDEX_PATH, 2 * entry.MAX_INDEX) or b""

@@ -10,13 +10,14 @@ from typing import Any
 
 DECISION_CHAIN = "DecisionChain"
 NODE_REGISTRY = "NodeRegistry"
+MODEL_REGISTRY = "ModelRegistry"
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """A compiled contract: compiler and EVM version, SHA-256 of the source, ABI, deployment and runtime bytecode.
+    """A compiled contract: compiler and EVM version, SHA-256 of the source, storage slots by variable, ABI, bytecode.
 
-    The code on a chain is `runtime` followed by the contract's immutables, 32 bytes each.
+    `bytecode` deploys it. The code on a chain is `runtime` followed by the contract's immutables, 32 bytes each.
     """
 
     contract: str
@@ -24,6 +25,7 @@ class Artefact:
     evm_version: str
     source_sha256: str
     bytecode_sha256: str
+    storage: dict[str, int]
     abi: tuple[dict[str, Any], ...]
     bytecode: bytes
     runtime: bytes
