@@ -68,7 +68,7 @@ class Entered:
 
 
 class EndpointLog:
-    """An endpoint's state in a directory, made where there is none. What is entered is on the disk. Any thread may call.
+    """An endpoint's state in a directory, made where there is none. What is entered is on the disk. Any thread calls.
 
     `logs` are the keys of the logs whose checkpoints it takes, by origin. Raises LogError and SettlementError.
     """

@@ -44,7 +44,7 @@ class Payment:
 
 
 class Payments:
-    """The payments in an outbox's database; the outbox is there already, and its lock is held. Raises SettlementError."""
+    """The payments in an outbox's database; the outbox is there, and its lock is held. Raises SettlementError."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -79,7 +79,7 @@ class Payments:
                 spent = sum(int(row[0]) for row in others)
                 if spent + payment.amount > per_day:
                     raise SettlementError(
-                        f"{payment.amount} more would be above the cap of {per_day} a day: {spent} went in the last 24 h"
+                        f"{payment.amount} more would be above the cap of {per_day} a day: {spent} went in 24 h"
                     )
                 database.execute(
                     f"INSERT OR REPLACE INTO payments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')",

@@ -15,6 +15,13 @@ from og_ros.settlement.relay_receipt import RelayReceipt
 AnyReceipt: TypeAlias = Receipt | LogReceipt | RelayReceipt
 
 
+def chain_of(one: AnyReceipt) -> tuple[int, str] | None:
+    """Return chain id and contract by which a receipt is checked; None where it is of no chain."""
+    if isinstance(one, LogReceipt):
+        return None if one.settlement is None else chain_of(one.settlement)
+    return one.entry.chain.chain_id, one.entry.chain.contract
+
+
 def plain(one: AnyReceipt) -> dict[str, Any]:
     """Return a receipt as a JSON object; one of a chain has no `kind`."""
     if isinstance(one, LogReceipt):

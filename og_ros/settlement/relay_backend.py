@@ -40,7 +40,7 @@ _KEPT: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """The facilitator, the Walrus aggregator, how often they are asked, when a row that is in no batch is sent again."""
+    """The facilitator, the Walrus aggregator, how often they are asked, when a row in no batch is sent again."""
 
     facilitator: HttpClient
     blobs: HttpClient
@@ -154,7 +154,7 @@ class RelayBackend:
         return Seen(Level.FINAL, receipt=json.dumps(relay_receipt.plain(whole), separators=(",", ":")))
 
     def _search(self, attempt: Attempt, course: _Course) -> None:
-        """Go through the contract's events since the row was made; raises BackendUnreachable where a blob is missing."""
+        """Go through the contract's events since the row was made; raises BackendUnreachable for a missing blob."""
         newest = self._chain.rpc.number("eth_blockNumber")
         if course.next_block < 0 or course.next_block > newest + 1:
             course.next_block = int(json.loads(attempt.detail)["from_block"])
