@@ -1,4 +1,4 @@
-"""Payments by x402 on a node, with the x402 package's own facilitator: paid, refused, underfunded, replayed, crashed."""
+"""Payments by x402 on a node, with the x402 package's own facilitator: paid, refused, underfunded, replayed."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ def test_a_checkpoint_that_was_paid_and_not_taken_for_a_day_is_given_up(
         run.settler._courses[0].again_at = 0.0
         grow(1)
         run.settler.step()
-    assert [row.dead for row in run.outbox.rows("http")][0] == (
+    assert next(row.dead for row in run.outbox.rows("http")) == (
         "the endpoint has had a payment for it for a day, and does not have it"
     )
 
