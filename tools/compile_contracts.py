@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {
     ROOT / "og_ros" / "settlement" / "contracts": ("NodeRegistry", "DecisionChain", "ModelRegistry"),
     ROOT / "test" / "support" / "contracts": ("TwoOfThree", "Greedy"),
+    ROOT / "test" / "settlement" / "contracts": ("TestToken", "TestMulticall", "TestRelay"),
 }
 EVM_VERSION = "shanghai"
 

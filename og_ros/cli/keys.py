@@ -63,7 +63,7 @@ def add_parser(subparsers: Any) -> None:
     certify.add_argument(
         "--role",
         default="stage",
-        help="stage (default), source, observer, log, witness, auditor, operator or settlement",
+        help="stage (default), source, observer, log, witness, auditor, operator, settlement or endpoint",
     )
     certify.add_argument("--robot", default="", help="the robot that has the key (stage, source, observer, settlement)")
     certify.add_argument(
@@ -74,7 +74,9 @@ def add_parser(subparsers: Any) -> None:
         help="a topic whose data begins where this key signs (role source needs one or more)",
     )  # fmt: skip
     certify.add_argument("--vendor", default="", help="who made the robot or stage")
-    certify.add_argument("--origin", default="", help="the key's name in checkpoints (roles log and witness need it)")
+    certify.add_argument(
+        "--origin", default="", help="the key's name in checkpoints (roles log, witness and endpoint need it)"
+    )
     certify.add_argument(
         "--post-quantum", type=Path, metavar="PUBLIC",
         help="the ML-DSA-65 key that signs the log's checkpoints beside this one (role log): both are then demanded",
