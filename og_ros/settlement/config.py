@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from og_ros.attest.signer import SoftwareSigner
 from og_ros.errors import ConfigError
-from og_ros.settlement.backend import Backend
+from og_ros.settlement.backend import Backend, OpenLog
 from og_ros.settlement.settler import Due
 from og_ros.stages.schema import build
 from og_ros.stages.yaml_file import YamlFile
@@ -88,15 +88,15 @@ class Settlement:
         """When a checkpoint leaves."""
         return Due(self.section.every_leaves, self.section.every_seconds)
 
-    def backends(self, ledger: Path) -> list[Backend]:
+    def backends(self, open_log: OpenLog) -> list[Backend]:
         """Make the backends; raises ConfigError or KeyFileError."""
-        return [self._backend(name, section, ledger) for name, section in self.section.backends.items()]
+        return [self._backend(name, section, open_log) for name, section in self.section.backends.items()]
 
-    def _backend(self, name: str, section: BackendSection, ledger: Path) -> Backend:
+    def _backend(self, name: str, section: BackendSection, open_log: OpenLog) -> Backend:
         if section.type == "local":
             from og_ros.settlement.local import LocalBackend
 
-            return LocalBackend(name, ledger)
+            return LocalBackend(name, open_log)
         from og_ros.settlement import account
         from og_ros.settlement.evm import EvmBackend, Fees
         from og_ros.settlement.evm_chain import EvmChain
