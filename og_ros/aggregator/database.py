@@ -82,7 +82,9 @@ class SqliteDatabase:
                 f" BEGIN SELECT RAISE(ABORT, '{table} only grow'); END"
                 for verb in ("update", "delete")
             ]
-        self.write(*((statement, [()]) for statement in statements))
+        with self._transaction():
+            for statement in statements:
+                self._writer.execute(statement)
 
     def read(self, statement: str, values: Row = ()) -> list[Row]:
         """See Database."""
@@ -91,17 +93,9 @@ class SqliteDatabase:
 
     def write(self, *batches: Batch) -> None:
         """See Database."""
-        with self._writing, self._guarded("write"):
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                for statement, rows in batches:
-                    self._writer.executemany(statement, rows)
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):  # a rollback that fails must not hide the first error
-                        self._writer.execute("ROLLBACK")
-                raise
+        with self._transaction():
+            for statement, rows in batches:
+                self._writer.executemany(statement, rows)
 
     def close(self) -> None:
         """See Database."""
@@ -110,6 +104,19 @@ class SqliteDatabase:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._writing, self._guarded("write"):
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):  # a rollback that fails must not hide the first error
+                        self._writer.execute("ROLLBACK")
+                raise
 
     @contextlib.contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:
