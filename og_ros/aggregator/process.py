@@ -1,4 +1,4 @@
-"""The aggregator as a process: the HTTP server, a thread that stores, a thread that settles."""
+"""The aggregator as a process: it settles; one thread serves HTTP, one stores what comes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from og_ros.aggregator.admission import Logs, Rates, read_tokens
 from og_ros.aggregator.config import AggregatorConfig
 from og_ros.aggregator.intake import Intake
 from og_ros.aggregator.settling import Settling
 from og_ros.aggregator.store import Store
-from og_ros.errors import ConfigError, OgError, RegistryError
+from og_ros.errors import ConfigError, OgError, SettlementError
 from og_ros.registry import Registry
 from og_ros.registry.entry import INDEX_PATH
 from og_ros.settlement.outbox import Outbox
-
-if TYPE_CHECKING:
-    from og_ros.aggregator.service import Desk
 
 POLL_S: Final = 0.5
 REGISTRY_ROUNDS: Final = 20
@@ -30,7 +27,7 @@ _MAX_READERS: Final = 200_000
 
 
 def serve(config: AggregatorConfig, tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> None:
-    """Run until SIGINT or SIGTERM; raises OgError where it cannot start."""
+    """Run until SIGINT or SIGTERM, in the main thread; raises OgError where it cannot start."""
     try:
         import uvicorn
 
@@ -65,37 +62,25 @@ def serve(config: AggregatorConfig, tell: Callable[[str], None] = lambda line: p
             )
         )  # fmt: skip
         listening = stack.enter_context(closing(_listen(section.host, section.port)))
-        stop = threading.Event()
-        thread = threading.Thread(target=_settle, args=(settling, watch, desk, stop, tell), name="settling")
+        thread = threading.Thread(target=server.run, args=([listening],), name="http")
+        stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
         thread.start()
         try:
             port = listening.getsockname()[1]
             tell(f"fleet {config.fleet}: log {store.vkey}, {store.size} checkpoints; listens on {section.host}:{port}")
-            if threading.current_thread() is threading.main_thread():
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, lambda *_: None)  # uvicorn raises its signal again after it has ended
-            server.run(sockets=[listening])
+            rounds = 0
+            while not stopped.wait(POLL_S) and thread.is_alive():
+                settling.step()
+                rounds += 1
+                if rounds % REGISTRY_ROUNDS == 0:
+                    desk.logs = watch.refreshed(tell)
         finally:
-            stop.set()
+            server.should_exit = True
             thread.join()
-
-
-def _settle(
-    settling: Settling, watch: RegistryWatch, desk: Desk, stop: threading.Event, tell: Callable[[str], None]
-) -> None:
-    rounds = 0
-    problem = ""
-    while not stop.wait(POLL_S):
-        settling.step()
-        rounds += 1
-        if rounds % REGISTRY_ROUNDS == 0:
-            try:
-                desk.logs = watch.refreshed()
-                problem = ""
-            except OgError as error:
-                if str(error) != problem:
-                    tell(f"{error}; going on with the registry as it was")
-                problem = str(error)
+        if not stopped.is_set():
+            raise SettlementError("the HTTP server ended by itself")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -112,17 +97,20 @@ class RegistryWatch:
     def __init__(self, directory: Path, root: str | None) -> None:
         self._directory, self._root = directory, root
         registry = Registry.open(directory, pinned_root=root)
-        self._number, self._index = registry.number, b""
+        self._number, self._index, self._problem = registry.number, b"", ""
         self.logs = Logs(registry)
 
-    def refreshed(self) -> Logs:
-        """Return the logs as the registry has them now; raises RegistryError, also for a state older than the last."""
+    def refreshed(self, tell: Callable[[str], None]) -> Logs:
+        """Return the logs as the registry has them now; where it cannot be read, or is older, as they were."""
         try:
             index = (self._directory / INDEX_PATH).read_bytes()
-        except OSError as error:
-            raise RegistryError(f"{self._directory}: cannot be read: {error.strerror}") from error
-        if index != self._index:
-            registry = Registry.open(self._directory, pinned_root=self._root, minimum_number=self._number)
-            self._number, self._index = registry.number, index
-            self.logs = Logs(registry)
+            if index != self._index:
+                registry = Registry.open(self._directory, pinned_root=self._root, minimum_number=self._number)
+                self._number, self._index = registry.number, index
+                self.logs = Logs(registry)
+            self._problem = ""
+        except (OgError, OSError) as error:
+            if str(error) != self._problem:
+                tell(f"{error}; going on with the registry as it was")
+            self._problem = str(error)
         return self.logs

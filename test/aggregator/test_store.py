@@ -22,7 +22,9 @@ def hand_in(store: Store, logs: Logs, robots: list[Robot]) -> list[Accepted]:
     return store.append([arrival(logs, robot.note()) for robot in robots])
 
 
-def test_the_tree_is_that_of_rfc_6962_and_outlives_restarts(open_store: OpenStore, logs: Logs, fleet: list[Robot]) -> None:
+def test_the_tree_is_that_of_rfc_6962_and_outlives_restarts(
+    open_store: OpenStore, logs: Logs, fleet: list[Robot]
+) -> None:
     store = open_store()
     reference = MerkleTree()
     assert store.sign() is None
@@ -52,7 +54,11 @@ def test_the_tree_is_that_of_rfc_6962_and_outlives_restarts(open_store: OpenStor
 def test_what_is_found_of_a_log(open_store: OpenStore, logs: Logs, fleet: list[Robot]) -> None:
     store = open_store()
     robot = fleet[3]
-    made = [*hand_in(store, logs, fleet), *hand_in(store, logs, [robot.grow(4)]), *hand_in(store, logs, [robot.grow(4)])]
+    made = [
+        *hand_in(store, logs, fleet),
+        *hand_in(store, logs, [robot.grow(4)]),
+        *hand_in(store, logs, [robot.grow(4)]),
+    ]
     own = [one for one in made if one.log == log_id(robot.origin)]
     store = open_store()
     assert [one.size for one in own] == [1, 5, 9]
@@ -101,11 +107,14 @@ def test_a_contradiction_is_kept_once(open_store: OpenStore, logs: Logs, fleet: 
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE checkpoints SET size = 9", "DELETE FROM checkpoints", "UPDATE heads SET note = ''", "DELETE FROM receipts"],
+    [
+        "UPDATE checkpoints SET size = 9",
+        "DELETE FROM checkpoints",
+        "UPDATE heads SET note = ''",
+        "DELETE FROM receipts",
+    ],
 )
-def test_rows_only_come(
-    statement: str, storage: str, open_store: OpenStore, logs: Logs, fleet: list[Robot]
-) -> None:
+def test_rows_only_come(statement: str, storage: str, open_store: OpenStore, logs: Logs, fleet: list[Robot]) -> None:
     store = open_store()
     hand_in(store, logs, fleet)
     store.sign()
@@ -180,7 +189,9 @@ def test_a_session_that_was_cut_off_does_not_write_beside_its_successor(
     store = Store(PostgresDatabase(url), FLEET, ORIGIN, FLEET_KEY)
     hand_in(store, logs, fleet[:2])
     with psycopg.connect(url, autocommit=True) as other:
-        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut' AND pid <> pg_backend_pid()"
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname='cut' AND pid <> pg_backend_pid()"
+        )
         other.execute(query)
     successor = Store(PostgresDatabase(url), FLEET, ORIGIN, FLEET_KEY)
     hand_in(successor, logs, fleet[2:4])

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for a test or a measurement: on loopback, as a user without rights, thrown away at the end."""
+"""A real PostgreSQL server for a test or a measurement: on loopback, as a user without rights, gone afterwards."""
 
 from __future__ import annotations
 
