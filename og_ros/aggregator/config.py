@@ -31,7 +31,7 @@ class AggregatorSection:
         registry_root: fingerprint that the registry's root must have.
         storage: postgresql://… (PostgreSQL 14 or newer), or a directory for an SQLite file. ${NAME} is replaced.
         host, port: where to listen.
-        tls_certificate, tls_key: PEM files; none: no TLS, for a proxy in front or one machine.
+        tls_cert, tls_key: PEM files; none: no TLS, for a proxy in front or one machine.
         tokens: a file of tokens, one a log (og-ros aggregator token); none: the checkpoint's signature is enough.
         checkpoints_per_minute, burst: what a log may hand in on the average, and at once.
         reads_per_minute: how often the same address may ask about the same log.
@@ -46,7 +46,7 @@ class AggregatorSection:
     storage: str = "aggregator"
     host: str = "127.0.0.1"
     port: int = 8470
-    tls_certificate: Path | None = None
+    tls_cert: Path | None = None
     tls_key: Path | None = None
     tokens: Path | None = None
     checkpoints_per_minute: float = 6.0
@@ -64,8 +64,8 @@ class AggregatorSection:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be from 1 to 1000000")
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port is {self.port}; it must be from 0 to 65535")
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ConfigError("tls_certificate and tls_key belong together: give both, or none")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ConfigError("tls_cert and tls_key belong together: give both, or none")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Intake:
         self._thread.start()
 
     def submit(self, origin: str, arrival: Arrival) -> Future[Accepted]:
-        """Hand a checkpoint in; the future has it once it is on the disk, or a Refusal. Raises Refusal if too many wait."""
+        """Hand a checkpoint in; the future has it once it is on the disk, or why not. Raises Refusal: too many wait."""
         waiting = _Waiting(origin, arrival, Future())
         try:
             self._queue.put_nowait(waiting)

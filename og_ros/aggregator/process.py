@@ -51,8 +51,8 @@ def serve(config: AggregatorConfig, tell: Callable[[str], None] = lambda line: p
             peers=Rates(section.failures_per_minute, max(10, int(section.failures_per_minute * 2))),
         )  # fmt: skip
         options: dict[str, Any] = {}
-        if section.tls_certificate is not None and section.tls_key is not None:
-            files = {"ssl_certfile": section.tls_certificate, "ssl_keyfile": section.tls_key}
+        if section.tls_cert is not None and section.tls_key is not None:
+            files = {"ssl_certfile": section.tls_cert, "ssl_keyfile": section.tls_key}
             options = {name: str(config.path(path)) for name, path in files.items()}
         # h11: it bounds headers, which uvicorn's faster parser does not.
         server = uvicorn.Server(

@@ -236,8 +236,9 @@ def _settlement(level: str, facts: Facts) -> _Told:
         because = "a receipt shows the checkpoint over it in a block, and nobody vouches that the block is the chain's"
         return because, (facts.log, facts.settled), "ask a node that you trust: og-ros audit --chain URL"
     if level != "none":
-        remedy = "" if level == "final" else "wait until the block is final, and audit again"
-        return f"the checkpoint over it is {level} on a chain", (facts.log, facts.settled), remedy
+        remedy = "" if level == "final" else "settle on a chain, and audit again once the block is final"
+        because = f"the checkpoint over it is {level}, by the receipts of its settlement"
+        return because, (facts.log, facts.settled), remedy
     if not facts.log:
         return "no log was read", (), "give the log: og-ros audit --ledger DIR"
     if not facts.log_trusted:

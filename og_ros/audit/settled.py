@@ -13,10 +13,13 @@ from og_ros.errors import SettlementError, SignatureError
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
 from og_ros.settlement.checkpoints import NO_HEAD, ChainName, Entry
-from og_ros.settlement.receipt import Level, Receipt, read_file
+from og_ros.settlement.receipt import Inclusion, Level, Receipt, read_file
 
 if TYPE_CHECKING:
+    from og_ros.log import VerifierKey
     from og_ros.settlement.evm_chain import EvmChain
+    from og_ros.settlement.http_client import HttpClient
+    from og_ros.settlement.receipt_kinds import AnyReceipt
 
 LEVELS: Final = {Level.SUBMITTED: "submitted", Level.INCLUDED: "included", Level.FINAL: "final"}
 
@@ -25,14 +28,17 @@ LEVELS: Final = {Level.SUBMITTED: "submitted", Level.INCLUDED: "included", Level
 class SettlementEvidence:
     """What an auditor has: the robot's receipts, a node to ask (None: offline), blocks that he knows to be final.
 
-    `finality` is a depth in blocks, None for the node's `finalized` tag.
+    `finality` is a depth in blocks, None for the node's `finalized` tag. `endpoint_keys` are keys of endpoints' logs
+    that he knows, beside those of the registry; `endpoint` is one to ask what it has of this log (None: offline).
     """
 
     robot: str
-    receipts: Sequence[Receipt]
+    receipts: Sequence[AnyReceipt]
     chain: EvmChain | None = None
     final_blocks: Collection[bytes] = ()
     finality: int | None = None
+    endpoint_keys: Sequence[VerifierKey] = ()
+    endpoint: HttpClient | None = None
 
 
 @dataclass
@@ -62,19 +68,28 @@ class Settled:
 
 
 def open_evidence(
-    receipts: Path, url: str | None, final_blocks: Collection[bytes], finality: int | None
+    receipts: Path,
+    url: str | None,
+    final_blocks: Collection[bytes],
+    finality: int | None,
+    endpoint_keys: Sequence[VerifierKey] = (),
+    endpoint: HttpClient | None = None,
 ) -> SettlementEvidence:
     """Read a receipts file, connect to the auditor's node if one is named. Raises SettlementError, ConfigError."""
     robot, found = read_file(receipts)
     if not found:
         raise SettlementError(f"{receipts} holds no receipt")
-    if url is None:
-        return SettlementEvidence(robot, found, None, final_blocks, finality)
-    from og_ros.settlement.evm_chain import EvmChain
-    from og_ros.settlement.rpc import Rpc
+    chain = None
+    if url is not None:
+        from og_ros.audit.settled_elsewhere import contracts_of
+        from og_ros.settlement.evm_chain import EvmChain
+        from og_ros.settlement.rpc import Rpc
 
-    chain = EvmChain(Rpc(url), found[0].entry.chain.contract)
-    return SettlementEvidence(robot, found, chain, final_blocks, finality)
+        contract = next(contracts_of(found), None)
+        if contract is None:
+            raise SettlementError(f"no receipt in {receipts} is of a chain, so there is nothing to ask a node")
+        chain = EvmChain(Rpc(url), contract)
+    return SettlementEvidence(robot, found, chain, final_blocks, finality, endpoint_keys, endpoint)
 
 
 def check(evidence: SettlementEvidence, ledger: Ledger, registry: Registry | None) -> Settled:
@@ -82,41 +97,47 @@ def check(evidence: SettlementEvidence, ledger: Ledger, registry: Registry | Non
 
     Raises SettlementError when the node does not answer; what does not hold is a finding.
     """
+    from og_ros.audit import settled_elsewhere
+
     settled = Settled()
     levels: dict[int, Level] = {}
     by_chain: dict[ChainName, list[Receipt]] = {}
     for receipt in evidence.receipts:
-        by_chain.setdefault(receipt.entry.chain, []).append(receipt)
+        if isinstance(receipt, Receipt):
+            by_chain.setdefault(receipt.entry.chain, []).append(receipt)
     for name, receipts in by_chain.items():
         receipts.sort(key=lambda receipt: receipt.entry.sequence)
-        settled.findings += _gaps(evidence.robot, receipts)
+        settled.findings += gaps(evidence.robot, [receipt.entry for receipt in receipts])
         for receipt in receipts:
             try:
                 level = _level(evidence, receipt, ledger, registry)
-            except _Differs as error:
-                settled.findings.append(_finding("settlement_differs", evidence.robot, receipt.entry, str(error)))
-            except _Forged as error:
-                settled.findings.append(_finding("settlement_forged", evidence.robot, receipt.entry, str(error)))
+            except Differs as error:
+                settled.findings.append(finding("settlement_differs", evidence.robot, receipt.entry, str(error)))
+            except Forged as error:
+                settled.findings.append(finding("settlement_forged", evidence.robot, receipt.entry, str(error)))
             else:
                 levels[receipt.entry.size] = max(level, levels.get(receipt.entry.size, Level.NONE))
         if evidence.chain is not None:
             settled.findings += _ask_chain(evidence, evidence.chain, name, receipts, ledger)
+    on_chains = [receipt for receipts in by_chain.values() for receipt in receipts]
+    if on_chains:
+        counted = [sum(1 for one in levels.values() if one == level) for level in (Level.FINAL, Level.INCLUDED)]
+        where = on_chains[0].entry.chain
+        settled.summary = (
+            f"{len(on_chains)} checkpoints in contract {where.contract} of chain {where.chain_id}: {counted[0]} "
+            f"final, {counted[1]} included"
+        )
+        settled.notes += _notes(evidence, on_chains, registry)
+    settled_elsewhere.check(evidence, ledger, registry, settled, levels)
     settled.conclude({size: level for size, level in levels.items() if level})
-    counted = [sum(1 for one in levels.values() if one == level) for level in (Level.FINAL, Level.INCLUDED)]
-    where = evidence.receipts[0].entry.chain
-    settled.summary = (
-        f"{len(evidence.receipts)} checkpoints in contract {where.contract} of chain {where.chain_id}: {counted[0]} "
-        f"final, {counted[1]} included"
-    )
-    settled.notes += _notes(evidence, registry)
     return settled
 
 
-class _Differs(Exception):
+class Differs(Exception):
     """The log is not the one that settled."""
 
 
-class _Forged(Exception):
+class Forged(Exception):
     """The receipt does not hold."""
 
 
@@ -125,24 +146,29 @@ def _level(evidence: SettlementEvidence, receipt: Receipt, ledger: Ledger, regis
 
     entry = receipt.entry
     if entry.chain.robot_id != robot_id(evidence.robot):
-        raise _Forged(f"it is not of robot {evidence.robot}")
+        raise Forged(f"it is not of robot {evidence.robot}")
     try:
-        stamp_ns = _included(receipt)
+        stamp_ns = included(receipt)
     except SettlementError as error:
-        raise _Forged(str(error)) from error
-    _check_signature(evidence.robot, receipt, registry, stamp_ns)
-    if entry.size > ledger.size:
-        raise _Differs(f"it covers {entry.size} leaves, and the log has {ledger.size}: leaves were taken away")
-    if ledger.root(entry.size) != entry.root:
-        raise _Differs(f"the log's first {entry.size} leaves are not those that settled")
+        raise Forged(str(error)) from error
+    check_signature(evidence.robot, receipt, registry, stamp_ns)
+    hold_to_log(entry.size, entry.root, ledger)
     if not receipt.signature or registry is None:
         return Level.NONE
     if receipt.inclusion is None:
         return Level.NONE
-    return _vouched(evidence, receipt)
+    return vouched(evidence, receipt.inclusion, entry.chain.chain_id)
 
 
-def _included(receipt: Receipt) -> int | None:
+def hold_to_log(size: int, root: bytes, ledger: Ledger) -> None:
+    """Raise Differs unless the log has the leaves that settled."""
+    if size > ledger.size:
+        raise Differs(f"it covers {size} leaves, and the log has {ledger.size}: leaves were taken away")
+    if ledger.root(size) != root:
+        raise Differs(f"the log's first {size} leaves are not those that settled")
+
+
+def included(receipt: Receipt) -> int | None:
     """Check header, proof and event; the block's time in ns, None without inclusion. Raises SettlementError."""
     from og_ros.settlement import trie
     from og_ros.settlement.evm_chain import read_event
@@ -161,7 +187,8 @@ def _included(receipt: Receipt) -> int | None:
     raise SettlementError("the proven transaction did not settle this checkpoint")
 
 
-def _check_signature(robot: str, receipt: Receipt, registry: Registry | None, stamp_ns: int | None) -> None:
+def check_signature(robot: str, receipt: Receipt, registry: Registry | None, stamp_ns: int | None) -> None:
+    """Raise Forged unless a settlement key signed it that was certified for the robot when it settled."""
     if registry is None or not receipt.signature:
         return
     for certificate in registry.keys.values():
@@ -173,42 +200,39 @@ def _check_signature(robot: str, receipt: Receipt, registry: Registry | None, st
             continue
         status = Status.VALID if stamp_ns is None else certificate.status(stamp_ns)
         if status is not Status.VALID:
-            raise _Forged(f"its key was {status.value} when it settled")
+            raise Forged(f"its key was {status.value} when it settled")
         return
-    raise _Forged(f"no settlement key that is certified for robot {robot} signed it")
+    raise Forged(f"no settlement key that is certified for robot {robot} signed it")
 
 
-def _vouched(evidence: SettlementEvidence, receipt: Receipt) -> Level:
+def vouched(evidence: SettlementEvidence, where: Inclusion, chain_id: int) -> Level:
     """Say how finally the block is part of the chain: a forged header gets no further than submitted."""
     from og_ros.settlement import trie
 
-    where = receipt.inclusion
-    assert where is not None
     if where.block_hash in evidence.final_blocks:
         return Level.FINAL
     if evidence.chain is None:
         return Level.SUBMITTED
     number = trie.read_header(where.header)[0]
-    if evidence.chain.chain_id != receipt.entry.chain.chain_id:
-        raise _Forged(f"it is of chain {receipt.entry.chain.chain_id}, and the node is of {evidence.chain.chain_id}")
+    if evidence.chain.chain_id != chain_id:
+        raise Forged(f"it is of chain {chain_id}, and the node is of {evidence.chain.chain_id}")
     if evidence.chain.canonical(number) != where.block_hash:
-        raise _Forged(f"the node's chain has another block {number}")
+        raise Forged(f"the node's chain has another block {number}")
     return Level.FINAL if evidence.chain.is_final(number, evidence.finality) else Level.INCLUDED
 
 
-def _gaps(robot: str, receipts: Sequence[Receipt]) -> Iterator[Finding]:
+def gaps(robot: str, entries: Sequence[Entry]) -> Iterator[Finding]:
     """Each checkpoint names the one before it, so one that is left out shows; so does a second history."""
     expected, head = 0, NO_HEAD
-    for receipt in receipts:
-        entry = receipt.entry
+    for entry in entries:
         if entry.sequence < expected:
-            yield _finding("settlement_forged", robot, entry, "there is another one with its number")
+            yield finding("settlement_forged", robot, entry, "there is another one with its number")
             continue
         if entry.sequence > expected:
             which = f"{expected}" if entry.sequence == expected + 1 else f"{expected} to {entry.sequence - 1}"
-            yield _finding("settlement_missing", robot, entry, f"the receipts of {which} before it are missing")
+            yield finding("settlement_missing", robot, entry, f"the receipts of {which} before it are missing")
         elif entry.previous != head:
-            yield _finding("settlement_forged", robot, entry, "it does not follow the one before it")
+            yield finding("settlement_forged", robot, entry, "it does not follow the one before it")
         expected, head = entry.sequence + 1, entry.head()
 
 
@@ -217,7 +241,7 @@ def _ask_chain(
 ) -> Iterator[Finding]:
     """Hold the receipts against what the contract has now."""
     if name.contract != chain.contract or name.chain_id != chain.chain_id:
-        yield _finding("settlement_forged", evidence.robot, receipts[0].entry, "it is of another contract or chain")
+        yield finding("settlement_forged", evidence.robot, receipts[0].entry, "it is of another contract or chain")
         return
     if not chain.has_our_code():
         text = f"the code at {name.contract} is not that of DecisionChain as og_ros has it"
@@ -227,24 +251,26 @@ def _ask_chain(
         entry = event.entry
         if entry.sequence in known:
             if known[entry.sequence] != entry:
-                yield _finding("settlement_forged", evidence.robot, entry, "the chain has another one in its place")
+                yield finding("settlement_forged", evidence.robot, entry, "the chain has another one in its place")
         elif entry.size > ledger.size or ledger.root(entry.size) != entry.root:
             text = "the chain has it, and the log has not these leaves"
-            yield _finding("settlement_differs", evidence.robot, entry, text)
+            yield finding("settlement_differs", evidence.robot, entry, text)
         elif entry.sequence < max(known):
-            yield _finding("settlement_missing", evidence.robot, entry, "the chain has it, and its receipt is missing")
+            yield finding("settlement_missing", evidence.robot, entry, "the chain has it, and its receipt is missing")
     count = chain.head(name).count
     if count <= max(known):
-        yield _finding("settlement_forged", evidence.robot, receipts[-1].entry, f"the chain has only {count}")
+        yield finding("settlement_forged", evidence.robot, receipts[-1].entry, f"the chain has only {count}")
 
 
-def _notes(evidence: SettlementEvidence, registry: Registry | None) -> Iterator[str]:
+def _notes(
+    evidence: SettlementEvidence, receipts: Sequence[Receipt], registry: Registry | None
+) -> Iterator[str]:
     if registry is None:
         yield "settlement: no registry was given, so nobody's key stands for the receipts"
-    unsigned = sum(not receipt.signature for receipt in evidence.receipts)
+    unsigned = sum(not receipt.signature for receipt in receipts)
     if unsigned:
         yield f"settlement: {unsigned} checkpoints are on the paying account's word only, and count for nothing here"
-    bare = sum(receipt.inclusion is None for receipt in evidence.receipts)
+    bare = sum(receipt.inclusion is None for receipt in receipts)
     if bare:
         yield f"settlement: {bare} receipts have no proof of inclusion, and count for nothing here"
     if evidence.chain is None:
@@ -255,6 +281,7 @@ def _notes(evidence: SettlementEvidence, registry: Registry | None) -> Iterator[
         yield "settlement: the chain's consensus: which blocks it has, and which are final, is the node's word"
 
 
-def _finding(kind: str, robot: str, entry: Entry, text: str) -> Finding:
+def finding(kind: str, robot: str, entry: Entry, text: str) -> Finding:
+    """Return a finding about a settled checkpoint."""
     return Finding(kind, f"robot {robot}: settled checkpoint {entry.sequence} of {entry.size} leaves: {text}")
 

@@ -72,7 +72,9 @@ def add_parser(subparsers: Any) -> None:
         help="a topic whose data begins where this key signs (role source needs one or more)",
     )  # fmt: skip
     certify.add_argument("--vendor", default="", help="who made the robot or stage")
-    certify.add_argument("--origin", default="", help="the key's name in checkpoints (roles log and witness need it)")
+    certify.add_argument(
+        "--origin", default="", help="the key's name in checkpoints (roles log, witness and endpoint need it)"
+    )
     certify.add_argument("--days", type=positive, help="how long it is valid (default: no end)")
 
     revoke = actions.add_parser("revoke", help="revoke a key")

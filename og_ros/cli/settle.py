@@ -1,4 +1,4 @@
-"""og-ros settle: sends a ledger's checkpoints to a chain, shows how far they came, verifies receipts."""
+"""og-ros settle: sends a ledger's checkpoints to chains and endpoints, shows how far they came, verifies receipts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from og_ros.cli.settlement_evidence import add_settlement_arguments, settlement_
 
 if TYPE_CHECKING:
     from og_ros.settlement.outbox import Row
+    from og_ros.settlement.payments import Payment
 
 RECEIPTS: Final = "receipts.json"
+_PAYMENT_COLUMNS: Final = ("BACKEND", "PAID", "ASSET", "NETWORK", "TO", "STATE", "TRANSACTION")
 _POLL_S: Final = 0.25
 EPILOG = """\
 PIPELINE is a file with `robot` and a section `settlement` (see docs/reference/settlement.md). Examples:
@@ -24,14 +26,18 @@ PIPELINE is a file with `robot` and a section `settlement` (see docs/reference/s
   og-ros settle verify --settlement receipts.json --ledger demo_out/ledger --registry demo_out/registry \\
       --chain http://127.0.0.1:8545
 
-Secrets come from the environment: OG_ROS_KEYSTORE_PASSWORD, or OG_ROS_SETTLEMENT_KEY without a keystore file.
+  og-ros settle serve endpoint.yaml                                   an endpoint that takes checkpoints over HTTP
+
+Secrets come from the environment: OG_ROS_KEYSTORE_PASSWORD, or OG_ROS_SETTLEMENT_KEY without a keystore file;
+OG_ROS_ENDPOINT_TOKEN, which `serve` asks for where it is set, and which --endpoint gives.
 Exit codes: 0 everything is final or holds, 1 violations, 2 something is not final yet or could not be checked."""
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb."""
     parser = subparsers.add_parser(
-        "settle", help="settle a ledger's checkpoints on a chain, and check receipts", description=__doc__,
+        "settle", help="settle a ledger's checkpoints on chains and at endpoints, and check receipts",
+        description=__doc__,
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -45,9 +51,11 @@ def add_parser(subparsers: Any) -> None:
     )  # fmt: skip
     status = actions.add_parser("status", help="show how far each checkpoint came")
     status.add_argument("--config", type=Path, required=True, metavar="PIPELINE", help="the file that settle run had")
-    status.add_argument("--export", type=Path, metavar="FILE", help="write the receipts of a backend to a file")
-    status.add_argument("--backend", metavar="NAME", help="which (the first that is on a chain)")
+    status.add_argument("--export", type=Path, metavar="FILE", help="write the receipts to a file")
+    status.add_argument("--backend", metavar="NAME", help="of this backend only (of all, but of one chain)")
     status.add_argument("--json", action="store_true", help="print JSON")
+    serve = actions.add_parser("serve", help="run an endpoint that takes robots' checkpoints over HTTP into a log")
+    serve.add_argument("config", type=Path, metavar="ENDPOINT", help="YAML file (docs/reference/settlement_http.md)")
     verify = actions.add_parser("verify", help="hold receipts against a log and, with a node, against the chain")
     add_settlement_arguments(verify, required=True)
     verify.add_argument("--ledger", type=Path, required=True, metavar="DIR", help="the log of attestations")
@@ -112,11 +120,13 @@ def _status(args: argparse.Namespace) -> int:
     from og_ros.errors import SettlementError
     from og_ros.settlement import config
     from og_ros.settlement.outbox import Outbox
+    from og_ros.settlement.payments import read_payments
 
     settlement = config.load(args.config)
     outbox = Outbox(settlement.state, read_only=True)
     try:
         rows = outbox.rows()
+        paid = {(one.backend, one.checkpoint): one for one in read_payments(outbox.file)}
     finally:
         outbox.close()
     if args.export is not None:
@@ -133,6 +143,7 @@ def _status(args: argparse.Namespace) -> int:
             "level": "dead" if row.dead else row.item.level.name.lower(),
             "reference": row.item.attempts[-1].reference.hex() if row.item.attempts else "",
             "problem": row.dead,
+            "payment": _payment(paid, row),
         }
         for row in rows
     ]
@@ -140,20 +151,89 @@ def _status(args: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))
     else:
         table = [(t["backend"], str(t["leaves"]), t["level"], f"0x{t['reference']}", t["problem"] or "-") for t in told]
-        print(format_table(("BACKEND", "LEAVES", "LEVEL", "TRANSACTION", "PROBLEM"), table))
+        print(format_table(("BACKEND", "LEAVES", "LEVEL", "REFERENCE", "PROBLEM"), table))
+        if paid:
+            print()
+            print(format_table(_PAYMENT_COLUMNS, [_told(one) for one in paid.values()]))
     return 0 if all(row.dead or row.receipt for row in rows) else 2
 
 
-def _export(rows: list[Row], robot: str, target: Path, backend: str | None) -> int:
-    """Write the receipts of a backend on a chain; how many there are. Nothing is written where none is on one."""
-    from og_ros.settlement.receipt import from_json, write_file
+def _payment(paid: dict[tuple[str, bytes], Payment], row: Row) -> dict[str, Any] | None:
+    """Return what was paid for a checkpoint, with the receipt that its endpoint gave; None: nothing."""
+    import json
 
-    final = [row for row in rows if row.receipt.startswith("{")]
-    chosen = backend or next((row.backend for row in final), None)
-    receipts = [from_json(row.receipt, "the outbox") for row in final if row.backend == chosen]
+    references = [attempt.reference for attempt in row.item.attempts]
+    one = next((paid[row.backend, name] for name in references if (row.backend, name) in paid), None)
+    if one is None:
+        return None
+    return {
+        "network": one.network, "asset": one.asset, "pay_to": one.pay_to, "amount": one.amount, "taken": one.taken,
+        "receipt": json.loads(one.response) if one.response else None,
+    }  # fmt: skip
+
+
+def _told(one: Payment) -> tuple[str, ...]:
+    import json
+
+    receipt = json.loads(one.response) if one.response else {}
+    state = "taken" if one.taken else "authorised"
+    return one.backend, str(one.amount), one.asset, one.network, one.pay_to, state, receipt.get("transaction") or "-"
+
+
+def _export(rows: list[Row], robot: str, target: Path, backend: str | None) -> int:
+    """Write the receipts, of one backend or of all; how many there are. Nothing is written where there is none.
+
+    An audit asks one node: of several chains or contracts, the first one's are written.
+    """
+    from og_ros.settlement.receipt import write_file
+    from og_ros.settlement.receipt_kinds import chain_of, from_json
+
+    chosen = [row for row in rows if row.receipt.startswith("{") and backend in (None, row.backend)]
+    found = [from_json(row.receipt, "the outbox") for row in chosen]
+    first = next((place for one in found if (place := chain_of(one)) is not None), None)
+    receipts = [one for one in found if chain_of(one) in (None, first)]
+    if len(receipts) < len(found):
+        print(f"{len(found) - len(receipts)} receipts are of another chain: take them by --backend", file=sys.stderr)
     if receipts:
         write_file(target, robot, receipts)
     return len(receipts)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    import signal
+    import threading
+
+    from og_ros.settlement import endpoint_config
+    from og_ros.settlement.endpoint import EndpointLog
+    from og_ros.settlement.endpoint_server import Desk, EndpointServer
+
+    endpoint = endpoint_config.load(args.config)
+    section = endpoint.section
+    log = EndpointLog(endpoint.base / section.state, section.origin, endpoint.key(), endpoint.logs())
+    till = None
+    ending = threading.Event()
+    try:
+        log.publish()
+        if section.payment is not None:
+            from og_ros.settlement.till import Till
+
+            till = Till(section.payment, section.origin)
+        desk = Desk(log, token=endpoint_config.token(), till=till, per_minute=section.per_minute)
+        server = EndpointServer(desk, host=section.listen.host, port=section.listen.port, tls=endpoint.tls())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ending.set())
+        print(f"serving {section.origin} on {server.url}; key {log.vkey}", flush=True)
+        try:
+            while not ending.wait(section.publish_s):
+                log.publish()
+        finally:
+            server.close()
+            log.publish()
+    finally:
+        if till is not None:
+            till.close()
+        log.close()
+    return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -183,4 +263,4 @@ def _verify(args: argparse.Namespace) -> int:
     return 0 if first in ("included", "final") else 2  # else nobody vouches for a block
 
 
-_ACTIONS: Final = {"run": _run, "status": _status, "verify": _verify}
+_ACTIONS: Final = {"run": _run, "status": _status, "serve": _serve, "verify": _verify}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from og_ros.errors import ConfigError
+from og_ros.errors import ConfigError, LogError
 
 if TYPE_CHECKING:
     from og_ros.audit.settled import SettlementEvidence
@@ -24,17 +24,25 @@ def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = F
         help="hash of a block that you know to be final, to check receipts offline; may be given several times",
     )  # fmt: skip
     parser.add_argument("--finality", metavar="N", type=int, help="blocks that make one final (the node's word)")
+    parser.add_argument(
+        "--endpoint", metavar="URL", help="a settlement endpoint, to ask what else it has of this log"
+    )
+    parser.add_argument(
+        "--endpoint-key", metavar="VKEY", action="append", default=[],
+        help="key of an endpoint's log that you know, beside those of the registry; may be given several times",
+    )  # fmt: skip
 
 
 def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
     """Read the evidence that the arguments name; raises SettlementError or ConfigError."""
     if args.settlement is None:
-        if args.chain or args.final_block:
-            raise ConfigError("--chain and --final-block are for receipts: give them by --settlement")
+        if args.chain or args.final_block or args.endpoint or args.endpoint_key:
+            raise ConfigError("--chain, --final-block and --endpoint are for receipts: give them by --settlement")
         return None
     if args.ledger is None:
         raise ConfigError("--settlement needs --ledger: receipts are of a log's checkpoints")
     from og_ros.audit.settled import open_evidence
+    from og_ros.log import VerifierKey
 
     if args.finality is not None and args.finality < 1:
         raise ConfigError(f"--finality is {args.finality}; it must be at least 1")
@@ -44,4 +52,14 @@ def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
             blocks.add(bytes.fromhex(text.removeprefix("0x")))
         except ValueError as error:
             raise ConfigError(f"--final-block {text[:80]!a} is no block's hash") from error
-    return open_evidence(args.settlement, args.chain, blocks, args.finality)
+    try:
+        keys = [VerifierKey.parse(text) for text in args.endpoint_key]
+    except LogError as error:
+        raise ConfigError(f"--endpoint-key: {error}") from error
+    endpoint = None
+    if args.endpoint is not None:
+        from og_ros.settlement.endpoint_config import token
+        from og_ros.settlement.http_client import HttpClient
+
+        endpoint = HttpClient(args.endpoint, token=token())
+    return open_evidence(args.settlement, args.chain, blocks, args.finality, keys, endpoint)

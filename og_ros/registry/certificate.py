@@ -14,10 +14,10 @@ from og_ros.attest.verifier import Verifier
 ROLES: Final = ("models", "keys", "index")
 """What an authority may sign: model certificates, key certificates, the index and its own successors."""
 
-KEY_ROLES: Final = ("stage", "source", "observer", "log", "witness", "auditor", "operator", "settlement")
+KEY_ROLES: Final = ("stage", "source", "observer", "log", "witness", "auditor", "operator", "settlement", "endpoint")
 """What a certified key is for: a stage's attestations, the first word on the data of named topics, records of what
 another node was seen to do, a log's checkpoints, cosignatures of them, audit reports, narrower envelopes and emergency
-stops (so that such a key can be revoked), a robot's checkpoints on a chain."""
+stops (so that such a key can be revoked), a robot's checkpoints on a chain, a settlement endpoint's log."""
 
 ROBOT_ROLES: Final = ("stage", "source", "observer")
 """The roles of keys that sign attestations, each for one stage of one robot."""
@@ -110,9 +110,9 @@ class ModelCertificate:
 class KeyCertificate:
     """A key that may sign: for which role, robot, stage and vendor, from when to when (ns).
 
-    `algorithm` is the one that the key itself has. `origin` is the name of a log or witness key in C2SP checkpoints,
-    empty for other roles; `robot` and `stage` are empty where the role does not need them. `topics` are those that a
-    key of role source may say where data begins on, empty for other roles.
+    `algorithm` is the one that the key itself has. `origin` is the name of a log, witness or endpoint key in C2SP
+    checkpoints, empty for other roles; `robot` and `stage` are empty where the role does not need them. `topics` are
+    those that a key of role source may say where data begins on, empty for other roles.
     """
 
     key_id: bytes

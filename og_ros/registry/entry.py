@@ -334,13 +334,13 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
         raise RegistryError(f"{what}: a key of role {role} needs a robot and a stage")
     if role == "settlement" and not (tree["robot"] and algorithm == Algorithm.ES256):
         raise RegistryError(f"{what}: a key of role settlement needs a robot, and is on P-256 (ES256)")
-    if role in ("log", "witness"):
+    if role in ("log", "witness", "endpoint"):
         if algorithm != Algorithm.EDDSA:
             raise RegistryError(f"{what}: a key of role {role} must be Ed25519 (EdDSA), as checkpoints demand")
         if not tree["origin"] or "+" in tree["origin"]:
             raise RegistryError(f"{what}: a key of role {role} needs an origin, its name in checkpoints, without a +")
     elif tree["origin"]:
-        raise RegistryError(f"{what}: only a key of role log or witness has an origin")
+        raise RegistryError(f"{what}: only a key of role log, witness or endpoint has an origin")
 
 
 def _is_source(payload: bytes, what: str) -> bool:

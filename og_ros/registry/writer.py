@@ -194,8 +194,8 @@ class RegistryWriter:
     ) -> KeyCertificate:
         """Certify a key for a role out of KEY_ROLES.
 
-        Keys of stages, sources and observers need robot and stage, a source's its topics too, those of logs and
-        witnesses an origin.
+        Keys of stages, sources and observers need robot and stage, a source's its topics too, those of logs,
+        witnesses and endpoints an origin.
         """
         if topics and role != entry.SOURCE:
             raise RegistryError(f"topics are for a key of role {entry.SOURCE}, not of role {role}")

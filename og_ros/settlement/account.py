@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from og_ros.attest.keys import read_owner_only, write_owner_only
-from og_ros.errors import ConfigError, KeyFileError
+from og_ros.errors import ConfigError, KeyFileError, SettlementError
 
 _RECURSION: Final = sys.getrecursionlimit()
 try:
@@ -38,6 +38,13 @@ class Account:
         """Sign a transaction; its bytes and its hash."""
         signed = self._account.sign_transaction(transaction)
         return bytes(signed.raw_transaction), bytes(signed.hash)
+
+    def sign_typed(self, domain: dict[str, Any], types: dict[str, Any], message: dict[str, Any]) -> bytes:
+        """Sign typed data (EIP-712): 65 bytes r, s, v. Raises SettlementError for data that does not fit its types."""
+        try:
+            return bytes(self._account.sign_typed_data(domain, types, message).signature)
+        except Exception as error:  # eth-account raises several families
+            raise SettlementError(f"cannot sign: {error}") from error
 
 
 def load(keystore: Path | None) -> Account:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from og_ros.errors import RegistryError, SettlementError
 from og_ros.registry import strict_json
 from og_ros.settlement.checkpoints import ChainName, Entry, check_address
+
+if TYPE_CHECKING:
+    from og_ros.settlement.receipt_kinds import AnyReceipt
 
 FORMAT: Final = 1
 MAX_FILE: Final = 256 * 2**20
@@ -52,13 +55,18 @@ class Receipt:
     inclusion: Inclusion | None = None
 
 
-def encode(robot: str, receipts: Sequence[Receipt]) -> bytes:
+def encode(robot: str, receipts: Sequence[AnyReceipt]) -> bytes:
     """Return a receipts file; `robot` is the name whose keccak256 the entries have."""
-    return strict_json.dumps({"format": FORMAT, "robot": robot, "receipts": [_plain(one) for one in receipts]}) + b"\n"
+    from og_ros.settlement import receipt_kinds
+
+    listed = [receipt_kinds.plain(one) for one in receipts]
+    return strict_json.dumps({"format": FORMAT, "robot": robot, "receipts": listed}) + b"\n"
 
 
-def decode(data: bytes, what: str = "receipts") -> tuple[str, list[Receipt]]:
+def decode(data: bytes, what: str = "receipts") -> tuple[str, list[AnyReceipt]]:
     """Read a receipts file: the robot's name and the receipts. Raises SettlementError; checks no signature or proof."""
+    from og_ros.settlement import receipt_kinds
+
     try:
         tree = strict_json.loads(data, what, MAX_FILE)
         top = strict_json.fields(tree, what, {"format": int, "robot": str, "receipts": list})
@@ -66,12 +74,13 @@ def decode(data: bytes, what: str = "receipts") -> tuple[str, list[Receipt]]:
             raise SettlementError(f"{what}: is of format {top['format']}; this software knows {FORMAT}")
         if len(top["receipts"]) > MAX_RECEIPTS:
             raise SettlementError(f"{what}: has {len(top['receipts'])} receipts, more than {MAX_RECEIPTS}")
-        return top["robot"], [_read(item, f"{what}: receipt {n}") for n, item in enumerate(top["receipts"])]
+        listed = enumerate(top["receipts"])
+        return top["robot"], [receipt_kinds.read(item, f"{what}: receipt {n}") for n, item in listed]
     except RegistryError as error:
         raise SettlementError(str(error)) from error
 
 
-def read_file(path: Path) -> tuple[str, list[Receipt]]:
+def read_file(path: Path) -> tuple[str, list[AnyReceipt]]:
     """Read a receipts file; raises SettlementError."""
     try:
         with open(path, "rb") as file:
@@ -80,7 +89,7 @@ def read_file(path: Path) -> tuple[str, list[Receipt]]:
         raise SettlementError(f"cannot read {path}: {error.strerror}") from error
 
 
-def write_file(path: Path, robot: str, receipts: Sequence[Receipt]) -> None:
+def write_file(path: Path, robot: str, receipts: Sequence[AnyReceipt]) -> None:
     """Write a receipts file, whole or not at all; raises SettlementError."""
     partial = path.with_name(f"{path.name}.new")
     try:
@@ -95,18 +104,19 @@ def write_file(path: Path, robot: str, receipts: Sequence[Receipt]) -> None:
 
 def to_json(receipt: Receipt) -> str:
     """Return one receipt as compact JSON."""
-    return json.dumps(_plain(receipt), separators=(",", ":"))
+    return json.dumps(plain(receipt), separators=(",", ":"))
 
 
 def from_json(text: str, what: str) -> Receipt:
     """Read one receipt; raises SettlementError."""
     try:
-        return _read(strict_json.loads(text.encode(), what, MAX_FILE), what)
+        return from_plain(strict_json.loads(text.encode(), what, MAX_FILE), what)
     except RegistryError as error:
         raise SettlementError(str(error)) from error
 
 
-def _plain(receipt: Receipt) -> dict[str, Any]:
+def plain(receipt: Receipt) -> dict[str, Any]:
+    """Return a receipt as a JSON object."""
     entry, chain, where = receipt.entry, receipt.entry.chain, receipt.inclusion
     return {
         "chain_id": chain.chain_id,
@@ -119,18 +129,22 @@ def _plain(receipt: Receipt) -> dict[str, Any]:
         "previous": entry.previous.hex(),
         "signature": receipt.signature.hex(),
         "transaction": receipt.transaction.hex(),
-        "inclusion": None
-        if where is None
-        else {
-            "block_hash": where.block_hash.hex(),
-            "header": where.header.hex(),
-            "index": where.index,
-            "proof": [node.hex() for node in where.proof],
-        },
+        "inclusion": None if where is None else plain_inclusion(where),
     }
 
 
-def _read(item: Any, what: str) -> Receipt:
+def plain_inclusion(where: Inclusion) -> dict[str, Any]:
+    """Return an inclusion as a JSON object."""
+    return {
+        "block_hash": where.block_hash.hex(),
+        "header": where.header.hex(),
+        "index": where.index,
+        "proof": [node.hex() for node in where.proof],
+    }
+
+
+def from_plain(item: Any, what: str) -> Receipt:
+    """Read a receipt from a JSON object, strictly; raises SettlementError or RegistryError."""
     numbers = dict.fromkeys(("chain_id", "sequence", "size"), int)
     texts = ("contract", "submitter", "robot_id", "root", "previous", "signature", "transaction")
     if type(item) is not dict or "inclusion" not in item:
@@ -142,18 +156,19 @@ def _read(item: Any, what: str) -> Receipt:
         tree["chain_id"],
         check_address(f"{what}: contract", tree["contract"]),
         check_address(f"{what}: submitter", tree["submitter"]),
-        _hex(tree["robot_id"], f"{what}: robot_id", 32),
+        read_hex(tree["robot_id"], f"{what}: robot_id", 32),
     )
-    root, previous = _hex(tree["root"], f"{what}: root", 32), _hex(tree["previous"], f"{what}: previous", 32)
+    root, previous = read_hex(tree["root"], f"{what}: root", 32), read_hex(tree["previous"], f"{what}: previous", 32)
     entry = Entry(chain, tree["sequence"], tree["size"], root, previous)
-    signature = _hex(tree["signature"], f"{what}: signature")
+    signature = read_hex(tree["signature"], f"{what}: signature")
     if len(signature) not in (0, 64):
         raise SettlementError(f"{what}: the signature has {len(signature)} bytes, not 64")
-    transaction = _hex(tree["transaction"], f"{what}: transaction", 32)
-    return Receipt(entry, signature, transaction, None if where is None else _read_inclusion(where, what))
+    transaction = read_hex(tree["transaction"], f"{what}: transaction", 32)
+    return Receipt(entry, signature, transaction, None if where is None else read_inclusion(where, what))
 
 
-def _read_inclusion(item: Any, what: str) -> Inclusion:
+def read_inclusion(item: Any, what: str) -> Inclusion:
+    """Read an inclusion from a JSON object, strictly; raises SettlementError or RegistryError."""
     kinds = {"block_hash": str, "header": str, "index": int, "proof": list}
     tree = strict_json.fields(item, f"{what}: inclusion", kinds)
     if not 0 <= tree["index"] < 2**32:
@@ -161,14 +176,15 @@ def _read_inclusion(item: Any, what: str) -> Inclusion:
     if len(tree["proof"]) > 64 or not all(isinstance(node, str) for node in tree["proof"]):
         raise SettlementError(f"{what}: the proof is not a list of at most 64 nodes in hex")
     return Inclusion(
-        _hex(tree["block_hash"], f"{what}: block_hash", 32),
-        _hex(tree["header"], f"{what}: header"),
+        read_hex(tree["block_hash"], f"{what}: block_hash", 32),
+        read_hex(tree["header"], f"{what}: header"),
         tree["index"],
-        tuple(_hex(node, f"{what}: a node of the proof") for node in tree["proof"]),
+        tuple(read_hex(node, f"{what}: a node of the proof") for node in tree["proof"]),
     )
 
 
-def _hex(text: str, what: str, size: int | None = None) -> bytes:
+def read_hex(text: str, what: str, size: int | None = None) -> bytes:
+    """Read plain lower-case hex of at most 1 MiB, of `size` bytes where given; raises SettlementError."""
     try:
         data = bytes.fromhex(text)
     except ValueError:

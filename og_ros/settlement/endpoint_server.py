@@ -1,0 +1,265 @@
+"""The HTTP server of a settlement endpoint: docs/reference/settlement_http.md over a log, and a till where one asks."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from og_ros.errors import BackendUnreachable, ConfigError, OgError
+from og_ros.settlement import log_receipt
+from og_ros.settlement.endpoint import PAGE, Conflict, EndpointLog, Entered, Malformed, Submission, Unknown
+from og_ros.settlement.log_receipt import MAX_NOTE
+
+if TYPE_CHECKING:
+    from og_ros.settlement.till import Till
+
+MAX_CONNECTIONS: Final = 64
+TIMEOUT_S: Final = 10.0
+_NAME: Final = "[0-9a-f]{64}"
+_CHECKPOINT: Final = re.compile(f"/v1/checkpoints/({_NAME})", re.ASCII)
+_LOG: Final = re.compile(f"/v1/logs/({_NAME})/checkpoints", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: status, JSON, further headers."""
+
+    status: int
+    tree: Mapping[str, Any]
+    headers: Mapping[str, str] | None = None
+
+
+class Desk:
+    """Answers requests; any thread may call. `per_minute`: new checkpoints that one log may hand in (0: no limit)."""
+
+    def __init__(self, log: EndpointLog, *, token: str = "", till: Till | None = None, per_minute: int = 0) -> None:
+        self._log, self._token, self._till, self._per_minute = log, token, till, per_minute
+        self._mutex = threading.Lock()
+        self._busy: set[bytes] = set()
+        self._handed_in: dict[bytes, list[float]] = {}
+
+    def allows(self, authorization: str) -> bool:
+        """Say whether a request's header Authorization has the token, where there is one."""
+        return not self._token or hmac.compare_digest(authorization.encode(), f"Bearer {self._token}".encode())
+
+    def post(self, body: bytes, payment: str) -> Reply:
+        """Take a checkpoint."""
+        try:
+            new = self._log.read(body)
+            if self._log.check(new):
+                return self._told(new.id)
+        except Malformed as error:
+            return _refusal(400, error)
+        except Unknown as error:
+            return _refusal(403, error)
+        except Conflict as error:
+            return _refusal(409, error)
+        with self._mutex:
+            if new.id in self._busy:
+                return Reply(429, {"error": "this checkpoint is being taken now"}, {"Retry-After": "1"})
+            if (pause := self._pause(new.log)) > 0:
+                return Reply(429, {"error": "too many checkpoints of this log"}, {"Retry-After": f"{pause}"})
+            self._busy.add(new.id)
+        try:
+            return self._enter(new, payment)
+        finally:
+            with self._mutex:
+                self._busy.discard(new.id)
+
+    def get(self, target: str) -> Reply:
+        """Say how far a checkpoint came, or which ones of a log there are."""
+        parts = urlsplit(target)
+        if found := _CHECKPOINT.fullmatch(parts.path):
+            return self._told(bytes.fromhex(found[1]), 200)
+        if found := _LOG.fullmatch(parts.path):
+            above = parse_qs(parts.query).get("above", ["0"])[0]
+            if not (above.isascii() and above.isdigit() and len(above) < 19):
+                return Reply(400, {"error": "above is no size"})
+            rows = self._log.above(bytes.fromhex(found[1]), int(above))
+            listed = [{"id": r.id.hex(), "size": r.size, "root": r.root.hex()} for r in rows[:PAGE]]
+            return Reply(200, {"checkpoints": listed, "more": len(rows) > PAGE})
+        return Reply(404, {"error": "there is nothing here"})
+
+    def _enter(self, new: Submission, payment: str) -> Reply:
+        headers = {}
+        if self._till is not None:
+            from og_ros.settlement.till import Unpaid
+
+            try:
+                headers["PAYMENT-RESPONSE"] = self._till.take(self._log, new.id, payment)
+            except Unpaid as error:
+                return Reply(402, {"error": str(error)}, {"PAYMENT-REQUIRED": self._till.ask(str(error))})
+        try:
+            self._log.enter(new)
+        except Conflict as error:  # two checkpoints of one log at once
+            return _refusal(409, error)
+        with self._mutex:
+            self._handed_in.setdefault(new.log, []).append(time.monotonic())
+        told = self._told(new.id)
+        return Reply(told.status, told.tree, headers)
+
+    def _told(self, name: bytes, status: int = 202) -> Reply:
+        entered = self._log.find(name)
+        if entered is None:
+            return Reply(404, {"error": "no such checkpoint is here"})
+        return Reply(status, _tree(entered))
+
+    def _pause(self, log: bytes) -> int:
+        """Seconds until a log may hand in another checkpoint; what is older than a minute is forgotten."""
+        if not self._per_minute:
+            return 0
+        now = time.monotonic()
+        recent = [moment for moment in self._handed_in.get(log, []) if moment > now - 60]
+        self._handed_in[log] = recent
+        return int(recent[0] + 60 - now) + 1 if len(recent) >= self._per_minute else 0
+
+
+def _tree(entered: Entered) -> dict[str, Any]:
+    if entered.receipt is None:
+        return {"id": entered.id.hex(), "status": "submitted"}
+    return {"id": entered.id.hex(), "status": "final", "receipt": log_receipt.plain(entered.receipt)}
+
+
+def _refusal(status: int, error: Exception) -> Reply:
+    return Reply(status, {"error": str(error)})
+
+
+class EndpointServer:
+    """Serves a desk, in threads of its own, from the constructor until `close`; raises ConfigError."""
+
+    def __init__(
+        self, desk: Desk, *, host: str = "127.0.0.1", port: int = 0, tls: tuple[Path, Path] | None = None
+    ) -> None:
+        try:
+            self._server = _Server((host, port), _handler(desk))
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            try:
+                context.load_cert_chain(*tls)
+            except (OSError, ssl.SSLError) as error:
+                self._server.server_close()
+                raise ConfigError(f"cannot use the certificate {tls[0]} with the key {tls[1]}: {error}") from error
+            # The handshake is made by the connection's own thread: a client that stalls in it holds up nobody else.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        name = f"[{host}]" if ":" in host else host
+        self.url: Final = f"{'https' if tls else 'http'}://{name}:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="endpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more requests."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(TIMEOUT_S)
+
+
+class _Server(ThreadingHTTPServer):
+    """At most MAX_CONNECTIONS at a time; one more is closed unanswered. Ends once each request has its answer."""
+
+    daemon_threads = False
+    block_on_close = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._free = threading.Semaphore(MAX_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            request.settimeout(TIMEOUT_S)  # before the handshake of TLS, which may stall too
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away, stalls or talks nonsense is no event."""
+
+
+def _handler(desk: Desk) -> Callable[..., BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """One connection: one request, one answer."""
+
+        server_version = "og_ros"
+        sys_version = ""
+        protocol_version = "HTTP/1.1"
+        timeout = TIMEOUT_S
+
+        def do_POST(self) -> None:
+            if self._refused():
+                return
+            length = self.headers.get("Content-Length", "")
+            if self.headers.get("Transfer-Encoding") or not (length.isascii() and length.isdigit()):
+                self._answer(Reply(411, {"error": "Content-Length is missing"}))
+            elif self.path != "/v1/checkpoints":
+                self._answer(Reply(404, {"error": "there is nothing here"}))
+            elif len(length) > 9 or int(length) > MAX_NOTE:
+                self._answer(Reply(413, {"error": f"a checkpoint has at most {MAX_NOTE} bytes"}))
+            else:
+                body = self.rfile.read(int(length))
+                payment = self.headers.get("PAYMENT-SIGNATURE", "")
+                self._try(
+                    lambda: desk.post(body, payment) if len(body) == int(length) else Reply(400, {"error": "cut off"})
+                )
+
+        def do_GET(self) -> None:
+            if not self._refused():
+                self._try(lambda: desk.get(self.path))
+
+        def _refused(self) -> bool:
+            self.close_connection = True
+            if desk.allows(self.headers.get("Authorization", "")):
+                return False
+            self._answer(Reply(401, {"error": "a token is needed"}, {"WWW-Authenticate": "Bearer"}))
+            return True
+
+        def _try(self, ask: Callable[[], Reply]) -> None:
+            try:
+                reply = ask()
+            except BackendUnreachable as error:
+                reply = Reply(503, {"error": str(error)}, {"Retry-After": "1"})
+            except OgError as error:  # a disk, say: for the operator, not for the client
+                print(f"og-ros: {error}", file=sys.stderr, flush=True)
+                reply = Reply(500, {"error": "this endpoint cannot keep it now"})
+            self._answer(reply)
+
+        def _answer(self, reply: Reply) -> None:
+            body = json.dumps(reply.tree).encode()
+            self.send_response(reply.status)
+            known = {"Content-Type": "application/json", "Content-Length": str(len(body)), "Connection": "close"}
+            for name, value in {**known, "Cache-Control": "no-store", **(reply.headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing: what is taken is in the log."""
+
+    return Handler
