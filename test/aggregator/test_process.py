@@ -2,71 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aggregator_process import Running
 from anvil import wait_for
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from fleet_robots import FLEET, FLEET_KEY, ORIGIN, Robot, certify, robots
+from fleet_robots import FLEET_KEY, ORIGIN, Robot, certify, robots
 
 from og_ros.cli.main import main
 from og_ros.log import VerifierKey, verify_proof
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
-
-
-class Running:
-    """An aggregator's process, started again as often as it is killed."""
-
-    def __init__(self, folder: Path, storage: str, backends: str = "copy: {type: local}") -> None:
-        self.folder = folder
-        (folder / "fleet_log.pem").write_bytes(
-            FLEET_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
-        (folder / "fleet_log.pem").chmod(0o600)
-        self.config = folder / "aggregator.yaml"
-        self.config.write_text(
-            f"fleet: {FLEET}\naggregator:\n  origin: {ORIGIN}\n  key: fleet_log.pem\n  registry: registry\n"
-            f"  storage: '{storage}'\n  port: 0\n  checkpoints_per_minute: 6000\n  burst: 1000\n"
-            "  reads_per_minute: 60000\n"
-            f"settlement:\n  state: state\n  every_seconds: 0.2\n  backends:\n    {backends}\n"
-        )
-        self.start()
-
-    def start(self) -> None:
-        self._said = open(self.folder / "said", "wb")  # noqa: SIM115
-        command = [sys.executable, "-m", "og_ros.cli.main", "aggregator", "run", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, stderr=self._said)
-        self.said = lambda: (self.folder / "said").read_text()
-
-        def listening() -> re.Match[str] | None:
-            assert self.process.poll() is None, self.said()
-            return re.search(r"listens on 127\.0\.0\.1:(\d+)", self.said())
-
-        wait_for(listening, "it does not listen")
-        found = listening()
-        assert found is not None
-        self.url = f"http://127.0.0.1:{found[1]}"
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self._said.close()
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(30)
-        self._said.close()
-        return code
 
 
 @pytest.fixture
@@ -182,4 +132,3 @@ def test_a_token_and_a_fork_in_the_status(
     token = capsys.readouterr().out.strip()
     assert len(token) >= 40
     assert token not in tokens.read_text()
-    assert os.getpid() != running.process.pid

@@ -238,7 +238,7 @@ def test_attack_a_body_that_never_ends(serve: Callable[..., Server], monkeypatch
 IDS = ("1", "0" * 63 + "G", "A" * 64, "0" * 64)
 
 
-@pytest.mark.parametrize("path", ["/", "/checkpoint", "/v1/logs/x/checkpoints", *(f"/v1/checkpoints/{name}" for name in IDS)])
+@pytest.mark.parametrize("path", ["/", "/checkpoint", "/v1/logs/x/checkpoints", *(f"/v1/checkpoints/{i}" for i in IDS)])
 def test_what_is_not_there(path: str, serve: Callable[..., Server]) -> None:
     assert serve().get(path).status_code == 404
 

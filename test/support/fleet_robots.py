@@ -48,11 +48,15 @@ def robots(count: int) -> list[Robot]:
     return [Robot(f"example.com/robot-{number}").grow() for number in range(count)]
 
 
-def certify(directory: Path, fleet: list[Robot]) -> Registry:
+def certify(directory: Path, fleet: list[Robot], settlement: SoftwareSigner | None = None) -> Registry:
+    """Make a registry of the robots' log keys; with the fleet's settlement key, of the fleet's log key too."""
     authority = SoftwareSigner(keys.generate())
     with RegistryWriter.create(directory, authority, "fleet") as writer:
         for robot in fleet:
             writer.certify_key(robot.key.public_key(), role="log", origin=robot.origin, not_before_ns=10**18)
+        if settlement is not None:
+            writer.certify_key(FLEET_KEY.public_key(), role="endpoint", origin=ORIGIN, not_before_ns=10**18)
+            writer.certify_key(settlement.public_key, role="settlement", robot=FLEET, not_before_ns=10**18)
         return writer.registry
 
 
