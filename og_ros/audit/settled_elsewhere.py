@@ -133,7 +133,8 @@ def _check_by_any(receipt: LogReceipt, keys: Sequence[VerifierKey]) -> None:
     """Check a receipt by the keys of its endpoint's log, of which a changed one has several; raises SettlementError."""
     for key in keys[:-1]:
         try:
-            return receipt.check(key)
+            receipt.check(key)
+            return
         except SettlementError:
             continue
     receipt.check(keys[-1])

@@ -203,6 +203,7 @@ def _serve(args: argparse.Namespace) -> int:
     import signal
     import threading
 
+    from og_ros.errors import OgError
     from og_ros.settlement import endpoint_config
     from og_ros.settlement.endpoint import EndpointLog
     from og_ros.settlement.endpoint_server import Desk, EndpointServer
@@ -225,7 +226,10 @@ def _serve(args: argparse.Namespace) -> int:
         print(f"serving {section.origin} on {server.url}; key {log.vkey}", flush=True)
         try:
             while not ending.wait(section.publish_s):
-                log.publish()
+                try:
+                    log.publish()
+                except OgError as error:  # a full disk, say: what was taken is kept, and its receipts come later
+                    print(f"og-ros: {error}", file=sys.stderr, flush=True)
         finally:
             server.close()
             log.publish()

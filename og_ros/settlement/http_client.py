@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import ssl
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ except ImportError as error:
 
 MAX_ANSWER: Final = 2**20
 LONGEST_WAIT_S: Final = 3600.0
+_TOKEN: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class HttpClient:
             raise ConfigError(f"{url[:100]!a} is no URL of a server: https, a host, and no query")
         if self._base.scheme == "http" and not _is_loopback(self._base.host):
             raise ConfigError(f"{self._base.host}: must be asked over https; http is for this machine only")
-        self.what = f"{self._base.host}"
+        if token and not _TOKEN.fullmatch(token):
+            raise ConfigError(f"{self._base.host}: its token has a space or another character that no token has")
+        self.what = self._base.host
         self._max = max_answer
         headers = {"Accept-Encoding": "identity", "User-Agent": "og_ros"}  # what is bounded is what travels
         if token:
