@@ -13,18 +13,21 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "og_ros" / "settlement" / "contracts"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "og_ros" / "settlement" / "contracts"
 CONTRACTS = ("NodeRegistry", "DecisionChain")
+TESTS_FOLDER = ROOT / "test" / "settlement" / "contracts"
+TEST_CONTRACTS = ("TestToken", "TestMulticall", "TestRelay")
 EVM_VERSION = "shanghai"
 
 
-def compiled(vyper: Path, name: str) -> str:
+def compiled(vyper: Path, name: str, folder: Path = FOLDER) -> str:
     """Return the artefact of one contract as JSON text."""
-    source = FOLDER / f"{name}.vy"
+    source = folder / f"{name}.vy"
 
     # A relative path: the compiler's output must not depend on where the checkout lies.
     command = [vyper, "-f", "bytecode,bytecode_runtime,abi", source.name]
-    done = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     bytecode, runtime, abi = done.stdout.strip().splitlines()
     artefact = {
         "contract": name,
@@ -47,9 +50,10 @@ def version_of(vyper: Path) -> str:
 def main() -> int:
     vyper = Path(sys.argv[1]).absolute()
     code = 0
-    for name in CONTRACTS:
-        target = FOLDER / f"{name}.json"
-        text = compiled(vyper, name)
+    everything = [(FOLDER, name) for name in CONTRACTS] + [(TESTS_FOLDER, name) for name in TEST_CONTRACTS]
+    for folder, name in everything:
+        target = folder / f"{name}.json"
+        text = compiled(vyper, name, folder)
         if "--check" not in sys.argv[2:]:
             target.write_text(text)
         elif not target.is_file() or target.read_text() != text:

@@ -19,6 +19,7 @@ from og_ros.settlement.http_client import printable
 from og_ros.settlement.payments import DAY_NS, Payment, Payments
 
 try:
+    from eth_utils import to_checksum_address
     from x402 import x402ClientSync
     from x402.client_base import SpendControlAsset
     from x402.http.utils import (
@@ -99,7 +100,7 @@ class Payer:
                 text = settled.model_dump_json(
                     by_alias=True, exclude_none=True, include={"success", "transaction", "network"}
                 )
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError, AttributeError):
                 text = ""  # a receipt that says nothing is none
         self._payments.done(self._backend, checkpoint, text)
 
@@ -182,8 +183,10 @@ class _Exact:
         found = NETWORK.fullmatch(str(asked.network))
         assert found is not None
         domain = {"name": name, "version": version, "chainId": int(found[1]), "verifyingContract": asked.asset}
+        # Facilitators on web3 take an address with its checksum (ERC-55) only.
+        payer, seller = to_checksum_address(self._account.address), to_checksum_address(asked.pay_to)
         order = {
-            "from": self._account.address, "to": asked.pay_to, "value": int(asked.amount), "validAfter": 0,
+            "from": payer, "to": seller, "value": int(asked.amount), "validAfter": 0,
             "validBefore": self._valid_before, "nonce": self._nonce,
         }  # fmt: skip
         signature = self._account.sign_typed(domain, _TYPES, order)
@@ -196,7 +199,7 @@ def _required(header: str) -> PaymentRequired:
         raise SettlementError("it asks for payment, and its header PAYMENT-REQUIRED is missing or too long")
     try:
         found = decode_payment_required_header(header)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, AttributeError) as error:  # the last for JSON that is no object
         raise SettlementError("it asks for payment, and its header PAYMENT-REQUIRED is malformed") from error
     if not isinstance(found, PaymentRequired):
         raise SettlementError("it asks for payment by version 1 of x402; this software pays by version 2")

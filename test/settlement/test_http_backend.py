@@ -169,7 +169,7 @@ def test_tokens_rates_and_bounds(tmp_path: Path) -> None:
 
 
 class Liar:
-    """A server that answers as it is told: a list of (status, headers, body) for the next requests, the last for all."""
+    """A server that answers as it is told: (status, headers, body) for the next requests, the last for all after."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
@@ -284,8 +284,8 @@ def test_an_endpoint_that_is_away_is_waited_for(place: Place, ledger: Ledger, gr
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("http://settle.example", "over https"), ("ftp://x", "no URL"), ("https://", "no URL"), ("https://a/?key=1", "no URL"),
-     ("http://127.0.0.1.evil.example", "over https"), ("http://[::1", "no URL")],
+    [("http://settle.example", "over https"), ("ftp://x", "no URL"), ("https://", "no URL"),
+     ("https://a/?key=1", "no URL"), ("http://127.0.0.1.evil.example", "over https"), ("http://[::1", "no URL")],
 )  # fmt: skip
 def test_urls_that_are_refused(url: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -30,6 +30,11 @@ def receipts_of_a_block(count: int) -> list[Receipt]:
     for number in range(count):
         previous = entries[-1].head() if entries else NO_HEAD
         entries.append(Entry(CHAIN, number, 10 * number + 10, bytes([number % 255 + 1]) * 32, previous))
+    return in_a_block(entries)
+
+
+def in_a_block(entries: list[Entry]) -> list[Receipt]:
+    """Receipts of these checkpoints, a transaction each, in one block; the signatures are no signatures."""
     values = [trie.encode_receipt(transaction_receipt(entry)) for entry in entries]
     made = []
     for number, entry in enumerate(entries):
