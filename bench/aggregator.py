@@ -190,10 +190,10 @@ class Trial:
             self.server.remove()
 
 
-def measure(kind: str, count: int, rounds: int, period_s: float) -> dict[str, Any]:
+def measure(kind: str, count: int, rounds: int, paced: int, period_s: float) -> dict[str, Any]:
     """Measure a storage."""
     with tempfile.TemporaryDirectory(prefix="og_ros_bench_") as name:
-        trial = Trial(Path(name), kind, count, 1 + 2 * rounds)
+        trial = Trial(Path(name), kind, count, 1 + rounds + paced)
         try:
             empty = trial.bytes_stored()
             found: dict[str, Any] = {
@@ -202,12 +202,12 @@ def measure(kind: str, count: int, rounds: int, period_s: float) -> dict[str, An
             }
             trial.run("hand_in", 0, 1)  # warm
             found["as_fast_as_answered"] = trial.run("hand_in", 1, 1 + rounds)
-            found["paced"] = {"period_s": period_s, **trial.run("hand_in", 1 + rounds, 1 + 2 * rounds, period_s)}
+            found["paced"] = {"period_s": period_s, **trial.run("hand_in", 1 + rounds, 1 + rounds + paced, period_s)}
             time.sleep(2 * EVERY_S)  # the newest settle
             found["receipts"] = trial.run("fetch")
             found["memory_mb"] = trial.memory_mb()
             trial.running.stop()  # which folds SQLite's write-ahead log in
-            found["bytes_a_checkpoint"] = round((trial.bytes_stored() - empty) / (count * (1 + 2 * rounds)))
+            found["bytes_a_checkpoint"] = round((trial.bytes_stored() - empty) / (count * (1 + rounds + paced)))
             return found
         finally:
             trial.close()
@@ -217,8 +217,9 @@ def main() -> int:
     """Measure both storages, print the figures and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--robots", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=8, help="checkpoints of a robot in each part")
-    parser.add_argument("--period", type=float, default=5.0, help="seconds between a robot's checkpoints when paced")
+    parser.add_argument("--rounds", type=int, default=8, help="checkpoints of a robot, as fast as answered")
+    parser.add_argument("--paced", type=int, default=2, help="checkpoints of a robot, one a period")
+    parser.add_argument("--period", type=float, default=30.0, metavar="S", help="the period")
     parser.add_argument("--storage", choices=("sqlite", "postgresql"), help="only this one")
     parser.add_argument("--out", type=Path, help="write JSON")
     args = parser.parse_args()
@@ -228,7 +229,7 @@ def main() -> int:
         "robots": args.robots,
         "machine": {"processors": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
         "load_before": os.getloadavg()[0],
-        "storage": {kind: measure(kind, args.robots, args.rounds, args.period) for kind in kinds},
+        "storage": {kind: measure(kind, args.robots, args.rounds, args.paced, args.period) for kind in kinds},
         "load_after": os.getloadavg()[0],
     }
     text = json.dumps(figures, indent=2) + "\n"

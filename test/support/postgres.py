@@ -32,7 +32,7 @@ class Postgres:
         """Start it. `durable`: with fsync, as in production; a test need not wait for disks."""
         programs = find_programs()
         if programs is None:
-            pytest.skip("PostgreSQL is not there: make postgres-deps")
+            pytest.skip("PostgreSQL is not there: make debian-deps")
         pytest.importorskip("psycopg", reason="psycopg is not installed")
         self._programs = programs
         self._user = "nobody" if os.geteuid() == 0 else None  # the server refuses to run as root
