@@ -90,7 +90,7 @@ def _processor(used: dict[str, int]) -> str:
 def _computed(measured: dict[str, Any]) -> str:
     gas, storage = gas_a_settle(), measured["storage"]["postgresql"]
     rows = [
-        "| robots | gas a robot and day, alone | through an aggregator | checkpoints a second | processors | stored a year |",
+        "| robots | gas a robot and day: alone | aggregated | checkpoints a second | processors | stored a year |",
         "|---|---|---|---|---|---|",
     ]
     for robots in FLEETS:

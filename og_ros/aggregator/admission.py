@@ -6,7 +6,7 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ from og_ros.errors import ConfigError, LogError
 from og_ros.log import VerifierKey, parse_note
 from og_ros.log.checkpoint import parse_checkpoint
 from og_ros.log.note import check_key_name
-from og_ros.registry import Registry, Status
+from og_ros.registry import Status
 from og_ros.registry.certificate import KeyCertificate
 
 MAX_NOTE: Final = 32_768
@@ -77,11 +77,11 @@ class Rates:
 
 
 class Logs:
-    """The logs that a registry certifies, by origin, each with its keys."""
+    """The logs whose keys are certified (role `log`), by origin."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, certificates: Iterable[KeyCertificate]) -> None:
         self._keys: dict[str, list[tuple[VerifierKey, KeyCertificate]]] = {}
-        for certificate in registry.keys.values():
+        for certificate in certificates:
             if certificate.role == "log" and isinstance(certificate.public_key, Ed25519PublicKey):
                 key = VerifierKey.of(certificate.origin, certificate.public_key)
                 self._keys.setdefault(certificate.origin, []).append((key, certificate))

@@ -22,6 +22,7 @@ Batch = tuple[str, Sequence[Row]]
 
 # One aggregator writes to a PostgreSQL database: this advisory lock lives as long as the session that writes.
 _LOCK: Final = 0x4F47_4147  # "OGAG"
+_LOCK_MS: Final = 2_000
 
 
 class Database(Protocol):
@@ -149,11 +150,18 @@ class PostgresDatabase:
         options = {"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 20_000}
         connection = self._psycopg.connect(self._conninfo, autocommit=True, **options)  # type: ignore[arg-type]
         if writes:
-            connection.execute("SET synchronous_commit = on")
-            taken = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
-            if taken is None or not taken[0]:
+            try:
+                connection.execute("SET synchronous_commit = on")
+                # The server takes a moment to notice that the session before this one is gone.
+                connection.execute(f"SET lock_timeout = {_LOCK_MS}")
+                connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+                connection.execute("SET lock_timeout = 0")
+            except self._psycopg.errors.LockNotAvailable as error:
                 connection.close()
-                raise BackendUnreachable("PostgreSQL: another aggregator writes to this database")
+                raise BackendUnreachable("PostgreSQL: another aggregator writes to this database") from error
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def create(self, tables: dict[str, str], append_only: Sequence[str]) -> None:

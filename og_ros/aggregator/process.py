@@ -98,7 +98,7 @@ class RegistryWatch:
         self._directory, self._root = directory, root
         registry = Registry.open(directory, pinned_root=root)
         self._number, self._index, self._problem = registry.number, b"", ""
-        self.logs = Logs(registry)
+        self.logs = Logs(registry.keys.values())
 
     def refreshed(self, tell: Callable[[str], None]) -> Logs:
         """Return the logs as the registry has them now; where it cannot be read, or is older, as they were."""
@@ -107,7 +107,7 @@ class RegistryWatch:
             if index != self._index:
                 registry = Registry.open(self._directory, pinned_root=self._root, minimum_number=self._number)
                 self._number, self._index = registry.number, index
-                self.logs = Logs(registry)
+                self.logs = Logs(registry.keys.values())
             self._problem = ""
         except (OgError, OSError) as error:
             if str(error) != self._problem:

@@ -17,7 +17,7 @@ from og_ros.aggregator.database import Batch, Database
 from og_ros.errors import SettlementError
 from og_ros.log import Checkpoint, StoredCheckpoint, VerifierKey, leaf_hash, sign_checkpoint
 from og_ros.log.merkle import consistency_path, inclusion_path, range_root, root_of
-from og_ros.log.tiles import HEIGHT, Frontier
+from og_ros.log.tiles import HEIGHT, WIDTH, Frontier
 
 FORMAT: Final = 1
 _TABLES: Final = {
@@ -109,9 +109,11 @@ class Store:
                 f"the storage holds the log {self.origin} of fleet {self.name} with the key {vkey}, not this one"
             )
         self._node = lru_cache(maxsize=1 << 16)(self._read_node)
+        self._tile = lru_cache(maxsize=256)(self._read_tile)
         self._receipt = lru_cache(maxsize=64)(self._read_receipt)
         self._settled: list[int] = [row[0] for row in database.read("SELECT size FROM receipts ORDER BY size")]
         self._frontier: Frontier | None = None
+        self._known = 0  # leaves that are there for certain
         self._check()
 
     def opened(self) -> AbstractContextManager[Store]:
@@ -172,7 +174,7 @@ class Store:
             self._frontier = None  # what the database has decides, unless this goes well
             if batches:
                 self._database.write(*batches)
-            self._frontier = frontier
+            self._frontier, self._known = frontier, frontier.size
             return found
 
     def sign(self) -> StoredCheckpoint | None:
@@ -180,7 +182,7 @@ class Store:
         assert self._key is not None
         with self._mutex:
             latest = self.latest_checkpoint()
-            size = self.size
+            self._known = size = self.size
             if size == (latest.size if latest is not None else 0):
                 return latest
             checkpoint = Checkpoint(self.origin, size, self.root(size))
@@ -275,7 +277,14 @@ class Store:
 
     def _read_node(self, height: int, index: int) -> bytes:
         level, rest = divmod(height, HEIGHT)
-        return root_of(self._hashes(level, index << rest, (index + 1) << rest))
+        start, stop = index << rest, (index + 1) << rest
+        tile, offset = divmod(start, WIDTH)
+        if (tile + 1) * WIDTH <= self._known >> (HEIGHT * level):  # full, and read in one go
+            return root_of(self._tile(level, tile)[offset : offset + stop - start])
+        return root_of(self._hashes(level, start, stop))
+
+    def _read_tile(self, level: int, tile: int) -> list[bytes]:
+        return self._hashes(level, tile * WIDTH, (tile + 1) * WIDTH)
 
     def _read_receipt(self, size: int) -> tuple[StoredCheckpoint, str]:
         query = "SELECT h.size, h.root, h.signed_ns, h.note, r.receipt FROM heads h, receipts r"
@@ -289,5 +298,6 @@ class Store:
         latest = self.latest_checkpoint()
         if latest is None:
             return
-        if latest.size > self.size or self.root(latest.size) != latest.root:
+        self._known = self.size
+        if latest.size > self._known or self.root(latest.size) != latest.root:
             raise SettlementError(f"the storage does not have the {latest.size} leaves whose checkpoint it signed")

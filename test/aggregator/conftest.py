@@ -13,6 +13,7 @@ from postgres import Postgres
 from og_ros.aggregator.admission import Logs
 from og_ros.aggregator.database import Database, connect
 from og_ros.aggregator.store import Store
+from og_ros.registry import Registry
 
 _NUMBERS = itertools.count()
 
@@ -58,9 +59,7 @@ def fleet_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def logs(fleet_registry: Path) -> Logs:
-    from og_ros.registry import Registry
-
-    return Logs(Registry.open(fleet_registry))
+    return Logs(Registry.open(fleet_registry).keys.values())
 
 
 @pytest.fixture

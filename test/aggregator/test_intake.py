@@ -176,11 +176,11 @@ def test_a_key_counts_from_its_certificate_to_its_revocation(tmp_path: Path, fle
     with RegistryWriter.create(tmp_path / "r", SoftwareSigner(keys.generate()), "fleet") as writer:
         key = fleet[0].key.public_key()
         writer.certify_key(key, role="log", origin=fleet[0].origin, not_before_ns=100)
-        assert Logs(writer.registry).open(fleet[0].note(), 100)
-        assert refusal(lambda: Logs(writer.registry).open(fleet[0].note(), 99)).status == 403
+        assert Logs(writer.registry.keys.values()).open(fleet[0].note(), 100)
+        assert refusal(lambda: Logs(writer.registry.keys.values()).open(fleet[0].note(), 99)).status == 403
         writer.revoke_key(keys.key_id(key), "stolen", at_ns=200)
-        assert Logs(writer.registry).open(fleet[0].note(), 199)
-        found = refusal(lambda: Logs(writer.registry).open(fleet[0].note(), 200))
+        assert Logs(writer.registry.keys.values()).open(fleet[0].note(), 199)
+        found = refusal(lambda: Logs(writer.registry.keys.values()).open(fleet[0].note(), 200))
         assert (found.status, "revoked" in found.text) == (403, True)
 
 

@@ -16,8 +16,10 @@ from typing import Any, Final
 import cbor2
 from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fleet_robots import Robot, certificate
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from og_ros.aggregator.admission import Logs, Refusal
 from og_ros.attest import (
     ATTESTATION_TYPE,
     Algorithm,
@@ -47,16 +49,18 @@ from og_ros.gate import envelope_format, estop
 from og_ros.gate.envelope_check import EnvelopeCheck
 from og_ros.gate.message_fields import MessageTypes
 from og_ros.log import note, proof, tiles
-from og_ros.log.checkpoint import parse_checkpoint
+from og_ros.log.checkpoint import open_checkpoint, parse_checkpoint
 from og_ros.registry import dsse, entry, openssf, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
-from og_ros.settlement import receipt, trie
+from og_ros.settlement import consistency, receipt, trie
 from og_ros.stages.adapters import create
 
 SIGNER: Final = signer_of(Algorithm.ES256)
 MESSAGES: Final = Path(__file__).resolve().parents[2] / "msg"
 _TIMES: Final = {"start_ns": "start", "signed_at_ns": "signed_at", "stamp_ns": "stamp"}
+FLEET_ROBOT: Final = Robot("example.com/robot-0").grow(3)
+FLEET_LOGS: Final = Logs([certificate(FLEET_ROBOT.key.public_key(), origin=FLEET_ROBOT.origin)])
 LOG_KEY: Final = note.VerifierKey.of("log", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
@@ -333,6 +337,20 @@ def fuzz_message_fields(data: bytes) -> None:
 def fuzz_settlement_receipts(data: bytes) -> None:
     robot, receipts = receipt.decode(data)
     assert receipt.decode(receipt.encode(robot, receipts)) == (robot, receipts)
+
+
+def fuzz_consistency(data: bytes) -> None:
+    """The extra data of an aggregator's proofs has one form."""
+    assert consistency.format_extra(*consistency.parse_extra(data)) == data
+
+
+def fuzz_handed_in(data: bytes) -> None:
+    """What a stranger posts to an aggregator: refused with a reason, or it is a checkpoint that the robot signed."""
+    try:
+        origin, found = FLEET_LOGS.open(data, 2 * 10**18)
+    except Refusal:
+        return
+    assert open_checkpoint(data, FLEET_ROBOT.vkey, origin).root == found.root
 
 
 def fuzz_settlement_proof(data: bytes) -> None:

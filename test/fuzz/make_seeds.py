@@ -45,7 +45,7 @@ from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Ledger, note  # noqa: E402
 from og_ros.registry import openssf  # noqa: E402
-from og_ros.settlement import receipt  # noqa: E402
+from og_ros.settlement import consistency, receipt  # noqa: E402
 
 POLICY = b"""\
 version: 1
@@ -80,6 +80,8 @@ def _settlement_seeds() -> dict[str, list[bytes]]:
     assert one is not None
     parts = (one.header, *one.proof)
     return {
+        "consistency": [consistency.format_extra(4, [bytes(32), b"\1" * 32])],
+        "handed_in": [harnesses.FLEET_ROBOT.note(), harnesses.FLEET_ROBOT.note(1)],
         "settlement_receipts": [receipt.encode("robot-7", receipts)],
         "settlement_proof": [bytes([one.index]) + b"".join(len(part).to_bytes(2, "big") + part for part in parts)],
     }

@@ -49,24 +49,25 @@ def robots(count: int) -> list[Robot]:
     return [Robot(f"example.com/robot-{number}").grow() for number in range(count)]
 
 
+def certificate(key: keys.PublicKey, role: str = "log", robot: str = "", origin: str = "") -> KeyCertificate:
+    about = (keys.key_id(key), keys.public_pem(key), keys.algorithm_of(key), role, robot, "", "", origin)
+    return KeyCertificate(*about, 10**18, None, "fleet")
+
+
 def certify(directory: Path, fleet: list[Robot], settlement: SoftwareSigner | None = None) -> Registry:
     """Make a registry of the robots' log keys; with the fleet's settlement key, of the fleet's log key too.
 
     All in one state: certified one by one, a thousand keys take minutes.
     """
     authority = SoftwareSigner(keys.generate())
-    given = [(robot.key.public_key(), "log", "", robot.origin) for robot in fleet]
+    given = [certificate(robot.key.public_key(), origin=robot.origin) for robot in fleet]
     if settlement is not None:
-        given.append((FLEET_KEY.public_key(), "endpoint", "", ORIGIN))
-        given.append((settlement.public_key, "settlement", FLEET, ""))
-    files = {}
-    for key, role, robot_name, origin in given:
-        certificate = KeyCertificate(
-            keys.key_id(key), keys.public_pem(key), keys.algorithm_of(key), role, robot_name, "", "", origin, 10**18,
-            None, "fleet",
-        )  # fmt: skip
-        payload = entry.encode_key(certificate)
-        files[entry.key_path(certificate.key_id)] = dsse.sign(entry.payload_type("key"), payload, authority)
+        given.append(certificate(FLEET_KEY.public_key(), "endpoint", origin=ORIGIN))
+        given.append(certificate(settlement.public_key, "settlement", robot=FLEET))
+    files = {
+        entry.key_path(one.key_id): dsse.sign(entry.payload_type("key"), entry.encode_key(one), authority)
+        for one in given
+    }
     with RegistryWriter.create(directory, authority, "fleet") as writer:
         writer._commit(files)
         return writer.registry
