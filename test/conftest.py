@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 # Tests that start nodes or build packages wait more than they compute. Those of one group run in one worker, in their
 # order, since they share expensive fixtures; the groups and all other tests run side by side (`-n 3 --dist loadgroup`).
 GROUPS = {
+    "aggregator": "aggregator",
     "docs": "pages",
     "nodes": "nodes",
     "examples": "pages",

@@ -17,7 +17,7 @@ FLOORS = (
     {"log", "registry"},
     {"stages"},
     {"settlement"},
-    {"audit"},
+    {"audit", "aggregator"},
     {"gate", "watch"},
     {"nodes"},
     {"cli"},

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from downloads import apt_install, fetch_all
 
@@ -31,8 +32,17 @@ def has_openssl() -> bool:
     return subprocess.run(command, input=OPENSSL, text=True, capture_output=True, check=False).returncode == 0
 
 
+def has_postgresql() -> bool:
+    """Whether there is a PostgreSQL server, which Debian keeps off the PATH."""
+    return bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+
+
 # Each package, and whether what it is for is there already.
-PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (("chromium", has_browser), ("libssl-dev", has_openssl))
+PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (
+    ("chromium", has_browser),
+    ("libssl-dev", has_openssl),
+    ("postgresql", has_postgresql),
+)
 
 
 def main() -> int:

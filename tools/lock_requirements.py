@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "constraints.txt"
 EXTRAS = (
-    "robot", "ros", "ros-build", "blake3", "evm", "timestamps", "http", "x402", "model-signing", "training", "fleet",
-    "docs", "dev",
+    "robot", "aggregator", "ros", "ros-build", "blake3", "evm", "timestamps", "http", "x402", "model-signing",
+    "training", "fleet", "docs", "dev",
 )  # fmt: skip
 HEADER = "# The versions that `make setup` installs. Written by tools/lock_requirements.py; do not edit.\n"
 

@@ -24,6 +24,7 @@ from og_ros.audit.settled import (
     included,
     vouched,
 )
+from og_ros.audit.settled_fleet import ask_chain, check_growth
 from og_ros.errors import LogError, SettlementError, SignatureError
 from og_ros.log import Checkpoint, Ledger, VerifierKey, open_checkpoint
 from og_ros.registry import Registry, Status
@@ -82,6 +83,9 @@ def _check_logs(
         else:
             found.append(level)
             levels[size] = max(level, levels.get(size, Level.NONE))
+    settled.findings += check_growth(evidence.robot, receipts, settled.notes)
+    if evidence.chain is not None:
+        settled.findings += ask_chain(evidence.robot, evidence.chain, receipts)
     if evidence.endpoint is not None:
         settled.findings += _ask_endpoint(evidence.robot, evidence.endpoint, receipts, ledger)
     else:

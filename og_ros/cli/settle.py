@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     import signal
+    from functools import partial
 
     from og_ros.log import Ledger
     from og_ros.log.writer_lock import WriterLock
@@ -85,9 +86,10 @@ def _run(args: argparse.Namespace) -> int:
     settlement = config.load(args.config)
     if args.once:
         Ledger.open(args.ledger).close()  # else it may come later: the auditor makes it
-    backends = settlement.backends(args.ledger)
+    open_log = partial(Ledger.open, args.ledger)
+    backends = settlement.backends(open_log)
     outbox = Outbox(settlement.state)
-    settler = Settler(args.ledger, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))
+    settler = Settler(open_log, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))
     ending = [args.once]
 
     def stop(number: int, frame: Any) -> None:

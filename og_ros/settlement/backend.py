@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from og_ros.log import StoredCheckpoint
+from og_ros.log import StoredCheckpoint, VerifierKey
 from og_ros.settlement.receipt import Level
 
 
@@ -40,6 +42,25 @@ class Seen:
     level: Level
     dead: str = ""
     receipt: str = ""
+
+
+class Log(Protocol):
+    """What settles: a ledger, or the log of a fleet. Methods raise OgError."""
+
+    origin: str
+    key: VerifierKey
+
+    @property
+    def size(self) -> int: ...
+    def root(self, size: int | None = None) -> bytes:
+        """Return the root over the first `size` leaves."""
+
+    def latest_checkpoint(self) -> StoredCheckpoint | None:
+        """Return the newest signed checkpoint, None before the first."""
+
+
+OpenLog: TypeAlias = Callable[[], AbstractContextManager[Log]]
+"""Opens the log as it is now, for reading."""
 
 
 class Backend(Protocol):

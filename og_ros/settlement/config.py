@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from og_ros.attest.signer import SoftwareSigner
 from og_ros.errors import ConfigError, LogError, SettlementError
 from og_ros.log import VerifierKey
-from og_ros.settlement.backend import Backend
+from og_ros.settlement.backend import Backend, OpenLog
 from og_ros.settlement.checkpoints import check_address
 from og_ros.settlement.settler import Due
 from og_ros.stages.schema import build
@@ -159,15 +159,15 @@ class Settlement:
         """When a checkpoint leaves."""
         return Due(self.section.every_leaves, self.section.every_seconds)
 
-    def backends(self, ledger: Path) -> list[Backend]:
+    def backends(self, open_log: OpenLog) -> list[Backend]:
         """Make the backends; raises ConfigError or KeyFileError."""
-        return [self._backend(name, section, ledger) for name, section in self.section.backends.items()]
+        return [self._backend(name, section, open_log) for name, section in self.section.backends.items()]
 
-    def _backend(self, name: str, section: BackendSection, ledger: Path) -> Backend:
+    def _backend(self, name: str, section: BackendSection, open_log: OpenLog) -> Backend:
         if section.type == "local":
             from og_ros.settlement.local import LocalBackend
 
-            return LocalBackend(name, ledger)
+            return LocalBackend(name, open_log)
         if section.type == "http":
             return self._http(name, section)
         if section.type == "opengradient":

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from og_ros.errors import SettlementError
-from og_ros.log import Ledger, StoredCheckpoint
-from og_ros.settlement.backend import Attempt, Item, Seen
+from og_ros.log import StoredCheckpoint
+from og_ros.settlement.backend import Attempt, Item, OpenLog, Seen
 from og_ros.settlement.receipt import Level
 
 
 class LocalBackend:
     """Keeps each checkpoint's note in the outbox, as a copy that a rewound ledger can be held against."""
 
-    def __init__(self, name: str, ledger: Path) -> None:
+    def __init__(self, name: str, open_log: OpenLog) -> None:
         self.name = name
-        self._ledger = ledger
+        self._open_log = open_log
 
     def covered(self) -> tuple[int, bytes | None]:
         """Nothing but the outbox knows."""
@@ -30,10 +28,10 @@ class LocalBackend:
 
     def look(self, item: Item) -> Seen:
         """Check the note, and that the ledger still has these leaves; raises SettlementError where it has others."""
-        with Ledger.open(self._ledger) as ledger:
+        with self._open_log() as log:
             note = item.attempts[-1].payload.decode()
-            head = ledger.keys().open_checkpoint(note)
-            if head.size > ledger.size or ledger.root(head.size) != head.root:
+            head = log.keys().open_checkpoint(note)
+            if head.size > log.size or log.root(head.size) != head.root:
                 raise SettlementError(f"the ledger does not have the {head.size} leaves whose checkpoint it signed")
         return Seen(Level.FINAL, receipt=note)
 

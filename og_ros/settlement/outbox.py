@@ -107,12 +107,14 @@ class Outbox:
 
     def newest(self, backend: str) -> Item | None:
         """Return the newest item that is not dead."""
-        where = "number = (SELECT max(number) FROM items WHERE backend = ? AND dead = '')"
+        # Backwards from the end: an outbox may be years long.
+        newest = "SELECT number FROM items NOT INDEXED WHERE backend = ? AND dead = '' ORDER BY number DESC LIMIT 1"
+        where = f"number = ({newest})"
         return next((row.item for row in self._rows(where, (backend,))), None)
 
-    def rows(self, backend: str | None = None) -> list[Row]:
-        """Return everything, or everything of a backend, oldest first."""
-        return self._rows("?1 IS NULL OR backend = ?1", (backend,))
+    def rows(self, backend: str | None = None, after: int = 0) -> list[Row]:
+        """Return everything, or everything of a backend, from behind a row's number on, oldest first."""
+        return self._rows("number > ?2 AND (?1 IS NULL OR backend = ?1)", (backend, after))
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Row]:
         with self._guarded("read"):

@@ -6,12 +6,11 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from og_ros.errors import OgError
-from og_ros.log import Ledger, StoredCheckpoint
-from og_ros.settlement.backend import Backend, Item
+from og_ros.log import StoredCheckpoint
+from og_ros.settlement.backend import Backend, Item, OpenLog
 from og_ros.settlement.outbox import Outbox
 from og_ros.settlement.receipt import Level
 
@@ -38,24 +37,24 @@ class _Course:
 
 
 class Settler:
-    """Moves the checkpoints of one ledger through one outbox to several backends, each on its own.
+    """Moves the checkpoints of one log through one outbox to several backends, each on its own.
 
     While a checkpoint waits for its inclusion, newer ones wait; then the newest goes, since it covers all before it.
     `tell(line)` hears what happens. Used by one thread.
     """
 
     def __init__(
-        self, ledger: Path, outbox: Outbox, backends: Sequence[Backend], due: Due, tell: Callable[[str], None]
+        self, open_log: OpenLog, outbox: Outbox, backends: Sequence[Backend], due: Due, tell: Callable[[str], None]
     ) -> None:
-        self._ledger, self._outbox, self._due, self._tell = ledger, outbox, due, tell
+        self._open_log, self._outbox, self._due, self._tell = open_log, outbox, due, tell
         self._problem = ""
         self._courses = [_Course(backend) for backend in backends]
 
     def step(self, ending: bool = False) -> None:
         """Do once what is due now, for every backend that is not backing off; `ending`: whatever is there is due."""
         try:
-            with Ledger.open(self._ledger) as ledger:
-                newest = ledger.latest_checkpoint()
+            with self._open_log() as log:
+                newest = log.latest_checkpoint()
         except OgError as error:
             if str(error) != self._problem:
                 self._tell(f"{error}; waiting")
@@ -78,8 +77,8 @@ class Settler:
         """Return what is not final yet, a line for each backend that has such."""
         lines = []
         try:
-            with Ledger.open(self._ledger) as ledger:
-                newest = ledger.latest_checkpoint()
+            with self._open_log() as log:
+                newest = log.latest_checkpoint()
         except OgError as error:
             return [str(error)]
         for course in self._courses:

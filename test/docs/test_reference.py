@@ -17,6 +17,7 @@ import yaml
 from doc_pages import ROOT, Block, anchors, blocks, links, pages
 from doc_runs import Demo
 
+from og_ros.aggregator import config as aggregator
 from og_ros.attest.keys import generate, public_pem
 from og_ros.audit.findings import KINDS, Severity
 from og_ros.audit.levels import AXES
@@ -176,6 +177,10 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         assert endpoint_config.load(file).section.origin
     elif "version" in data:
         assert parse_policy(block.text.encode()).required_stages
+    elif "aggregator" in data:
+        file = tmp_path / "aggregator.yaml"
+        file.write_text(block.text)
+        assert aggregator.load(file).fleet
     elif "settlement" in data and "stages" not in data:
         file = tmp_path / "settlement.yaml"
         file.write_text(block.text)
@@ -313,3 +318,10 @@ def test_settlement_fields_are_all_described() -> None:
     for kind in (endpoint_config.EndpointSection, endpoint_config.Listen, endpoint_config.Price):
         for field in fields(kind):
             assert f"`{field.name}`" in text, f"settlement_http.md does not describe {field.name}"
+
+
+def test_fields_of_an_aggregator_are_all_described() -> None:
+    text = (DOCS / "guides" / "run-an-aggregator.md").read_text()
+    for field in fields(aggregator.AggregatorSection):
+        assert f"`{field.name}`" in text, f"run-an-aggregator.md does not describe {field.name}"
+    assert aggregator.load(ROOT / "config" / "aggregator.yaml").section.origin == "example.com/fleet-a"

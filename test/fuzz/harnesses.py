@@ -17,6 +17,7 @@ from typing import Any, Final
 import cbor2
 from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fleet_robots import Robot, certificate
 from log_harnesses import (  # noqa: F401  they are found by their names, below
     fuzz_add_checkpoint,
     fuzz_receipt,
@@ -26,6 +27,7 @@ from log_harnesses import (  # noqa: F401  they are found by their names, below
 )
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from og_ros.aggregator.admission import Logs, Refusal
 from og_ros.attest import (
     ATTESTATION_TYPE,
     Algorithm,
@@ -55,13 +57,13 @@ from og_ros.gate import envelope_format, estop
 from og_ros.gate.envelope_check import EnvelopeCheck
 from og_ros.gate.message_fields import MessageTypes
 from og_ros.log import note, proof, tiles
-from og_ros.log.checkpoint import parse_checkpoint
+from og_ros.log.checkpoint import open_checkpoint, parse_checkpoint
 from og_ros.log.log_keys import parse_change, read_history
 from og_ros.log.post_quantum import PostQuantumKey
 from og_ros.registry import dsse, entry, openssf, snapshot, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
-from og_ros.settlement import payer, receipt, relay_event, snapshots, standard_tree, trie
+from og_ros.settlement import consistency, payer, receipt, relay_event, snapshots, standard_tree, trie
 from og_ros.settlement.account import Account
 from og_ros.settlement.config import Allowance
 from og_ros.settlement.payments import Payments
@@ -72,6 +74,8 @@ MESSAGES: Final = Path(__file__).resolve().parents[2] / "msg"
 _TIMES: Final = {"start_ns": "start", "signed_at_ns": "signed_at", "stamp_ns": "stamp"}
 ALLOWED: Final = Allowance("eip155:8453", "0x" + "aa" * 20, "0x" + "bb" * 20, 1000, 10_000)
 PAYER: Final = payer.Payer("http", bytes(32), Account(b"\1" * 32), [ALLOWED], Payments(Path("never-opened")))
+FLEET_ROBOT: Final = Robot("example.com/robot-0").grow(3)
+FLEET_LOGS: Final = Logs([certificate(FLEET_ROBOT.key.public_key(), origin=FLEET_ROBOT.origin)])
 LOG_KEY: Final = note.VerifierKey.of("log", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
@@ -394,6 +398,20 @@ def fuzz_payment_required(data: bytes) -> None:
     assert terms == ALLOWED
     assert 0 < int(asked.amount) <= ALLOWED.per_payment
     assert (asked.asset.lower(), asked.pay_to.lower(), asked.network) == (terms.asset, terms.pay_to, terms.network)
+
+
+def fuzz_consistency(data: bytes) -> None:
+    """The extra data of an aggregator's proofs has one form."""
+    assert consistency.format_extra(*consistency.parse_extra(data)) == data
+
+
+def fuzz_handed_in(data: bytes) -> None:
+    """What a stranger posts to an aggregator: refused with a reason, or it is a checkpoint that the robot signed."""
+    try:
+        origin, found = FLEET_LOGS.open(data, 2 * 10**18)
+    except Refusal:
+        return
+    assert open_checkpoint(data, FLEET_ROBOT.vkey, origin).root == found.root
 
 
 def fuzz_settlement_proof(data: bytes) -> None:

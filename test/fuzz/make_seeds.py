@@ -56,7 +56,7 @@ from og_ros.log.receipt import make_receipt  # noqa: E402
 from og_ros.log.timestamps import request_stamp  # noqa: E402
 from og_ros.log.witness_protocol import AddCheckpoint  # noqa: E402
 from og_ros.registry import openssf, snapshot  # noqa: E402
-from og_ros.settlement import receipt  # noqa: E402
+from og_ros.settlement import consistency, receipt  # noqa: E402
 from og_ros.settlement.log_receipt import LogReceipt  # noqa: E402
 from og_ros.settlement.receipt_kinds import AnyReceipt  # noqa: E402
 from og_ros.settlement.relay_receipt import NOBODY, RelayReceipt  # noqa: E402
@@ -118,6 +118,8 @@ def _settlement_seeds() -> dict[str, list[bytes]]:
     assert one is not None
     parts = (one.header, *one.proof)
     return {
+        "consistency": [consistency.format_extra(4, [bytes(32), b"\1" * 32])],
+        "handed_in": [harnesses.FLEET_ROBOT.note(), harnesses.FLEET_ROBOT.note(1)],
         "settlement_receipts": [receipt.encode("robot-7", some) for some in (receipts, _receipts_from_elsewhere())],
         "registry_snapshot": [snapshot.encode(snapshot_of(events_of(harnesses.SIGNER)))],
         "relay_tree": [json.dumps(DUMP).encode()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from made_block import CHAIN, receipts_of_a_block, transaction_receipt
 
 from og_ros.errors import ConfigError, SettlementError
+from og_ros.log import Ledger
 from og_ros.settlement import config, receipt, trie
 from og_ros.settlement.checkpoints import NO_HEAD, Entry
 from og_ros.settlement.receipt import Level
@@ -112,7 +114,7 @@ def test_the_default_is_the_ledger_itself(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text("robot: r\nsettlement: {state: s}")
     read = config.load(file)
-    assert [backend.name for backend in read.backends(tmp_path / "ledger")] == ["local"]
+    assert [backend.name for backend in read.backends(partial(Ledger.open, tmp_path / "ledger"))] == ["local"]
     assert read.state == tmp_path / "s"
     assert Level.NONE < Level.SUBMITTED
 

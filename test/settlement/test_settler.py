@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def events(place: Place) -> list[int]:
 def test_checkpoints_become_final_and_their_receipts_hold_offline(
     place: Place, ledger: Ledger, grow: Grow, tmp_path: Path
 ) -> None:
-    run = Run(ledger, tmp_path, [place.backend(), LocalBackend("local", ledger.directory)])
+    run = Run(ledger, tmp_path, [place.backend(), LocalBackend("local", partial(Ledger.open, ledger.directory))])
     grow(5)
     run.until("5 final")
     grow(7)
@@ -189,7 +190,7 @@ def test_what_a_contract_refuses_is_told_and_tried_on(place: Place, ledger: Ledg
     from og_ros.settlement import deploy
 
     deploy.revoke(place.node.rpc, place.owner, place.registry, place.signer.key_id)
-    run = Run(ledger, tmp_path, [place.backend(), LocalBackend("local", ledger.directory)])
+    run = Run(ledger, tmp_path, [place.backend(), LocalBackend("local", partial(Ledger.open, ledger.directory))])
     grow(2)
     run.settler.step()
     assert any("no valid key" in line for line in run.said)

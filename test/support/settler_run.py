@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from anvil import wait_for
@@ -20,7 +21,7 @@ class Run:
     def __init__(self, ledger: Ledger, folder: Path, backends: list[Backend], due: Due = AT_ONCE) -> None:
         self.outbox = Outbox(folder / "state")
         self.said: list[str] = []
-        self.settler = Settler(ledger.directory, self.outbox, backends, due, self.said.append)
+        self.settler = Settler(partial(Ledger.open, ledger.directory), self.outbox, backends, due, self.said.append)
 
     def levels(self, backend: str = "evm") -> list[str]:
         return [f"{row.item.size} {row.item.level.name.lower()}" for row in self.outbox.rows(backend) if not row.dead]
