@@ -46,6 +46,12 @@ KINDS: Final[dict[str, Kind]] = {
     "key_not_yet_valid": Kind(_V, "The key was used before its validity began."),
     "key_expired": Kind(_V, "The key was used after its validity ended."),
     "key_revoked": Kind(_V, "The key was used after it was revoked."),
+    # Evidence of keys
+    "evidence_refused": Kind(_V, "Evidence of a key's environment is malformed, or contradicts the policy or itself."),
+    "evidence_other_key": Kind(_V, "Evidence is of another key than the one that signs, or than its stage's."),
+    "evidence_other_robot": Kind(_V, "Evidence was made for another robot."),
+    "evidence_stale": Kind(_V, "Evidence was too old when it arrived, or what its key signs is outside of its time."),
+    "environment_drift": Kind(_V, "The model or processing that ran is not one that the environment was measured for."),
     # Models
     "model_not_certified": Kind(_V, "No certificate names the digest of the model that ran."),
     "model_misnamed": Kind(_V, "The model's digest is certified under another name or version."),

@@ -13,6 +13,7 @@ from og_ros.audit.axes import AXES
 from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError
+from og_ros.evidence.interface import AppraisalPolicy
 
 VERSION: Final = 1
 EVERY: Final = "*"
@@ -61,7 +62,8 @@ class Policy:
     `name`, `revision` and `description` are for people. `decisions` names the topics of commands, `decision_levels` the
     least level by axis over the whole chain of a command. `stages` maps a stage that must be present to its demands
     ("*": every stage). `max_loss` is the share of records (0 to 1) that a topic or session may miss, `topic_loss` that
-    of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. Times in ns.
+    of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. `evidence` is
+    what evidence of keys is held against, None where the policy says nothing of it. Times in ns.
     """
 
     digest: str = ""
@@ -77,6 +79,7 @@ class Policy:
     max_clock_skew_ns: int = 10 * 10**9
     max_chain_latency_ns: int | None = None
     min_reexecuted: float = 0.0
+    evidence: AppraisalPolicy | None = None
 
     def stage(self, name: str) -> StageDemands:
         """Return what is demanded of a stage, with what is demanded of every stage."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from og_ros.attest import Attestation
+from og_ros.audit.environment import Environment
 from og_ros.audit.findings import Finding
 
 # A session is known by its key and its random id.
@@ -58,7 +59,8 @@ class Inference:
     `reexecuted` says whether running the model again gave the same outputs (None: it was not run again), and
     `disclosed` which committed fields were revealed, as ("inputs" or "outputs", index). `chain_levels` is the lowest
     level on each axis over the whole chain, once it is resolved. `settled` is how far a checkpoint over it came on a
-    chain; empty where none did, or it is not logged.
+    chain; empty where none did, or it is not logged. `environment` is what its key's evidence shows of the time of
+    its signature, None where there is none.
     """
 
     attestation: Attestation
@@ -69,6 +71,7 @@ class Inference:
     key_role: str = ""
     logged: bool | None = None
     settled: str = ""
+    environment: Environment | None = None
     sources: list[Inference | None] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
     outputs_seen: list[bool] = field(default_factory=list)

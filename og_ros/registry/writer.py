@@ -16,6 +16,7 @@ from og_ros.errors import RegistryError
 from og_ros.registry import dsse, entry, files, openssf
 from og_ros.registry.certificate import (
     ROLES,
+    Admission,
     Authority,
     KeyCertificate,
     ModelCertificate,
@@ -189,10 +190,11 @@ class RegistryWriter:
         vendor: str = "",
         origin: str = "",
         topics: Sequence[str] = (),
+        admission: Admission | None = None,
         not_before_ns: int | None = None,
         not_after_ns: int | None = None,
     ) -> KeyCertificate:
-        """Certify a key for a role out of KEY_ROLES.
+        """Certify a key for a role out of KEY_ROLES; `admission` is what was found about evidence that came with it.
 
         Keys of stages, sources and observers need robot and stage, a source's its topics too, those of logs and
         witnesses an origin.
@@ -213,6 +215,7 @@ class RegistryWriter:
             not_after_ns=not_after_ns,
             certifier=certifier.name,
             topics=tuple(topics),
+            admission=admission,
         )
         payload = entry.encode_key(certificate)
         entry.decode_key(payload, "the certificate")
