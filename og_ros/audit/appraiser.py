@@ -21,7 +21,10 @@ SOFTWARE: Final = "software"
 _MAX_SEEN: Final = 4096
 # What a verifier's reason means for an audit; every other one is `evidence_refused`.
 _KIND_OF_REASON: Final[Mapping[str, str]] = {
-    "stale": "evidence_stale",
+    "too_old": "evidence_stale",
+    "from_the_future": "evidence_stale",
+    "not_bound": "evidence_other_key",
+    "wrong_nonce": "evidence_other_key",
 }
 
 

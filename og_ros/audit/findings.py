@@ -48,7 +48,7 @@ KINDS: Final[dict[str, Kind]] = {
     "key_revoked": Kind(_V, "The key was used after it was revoked."),
     # Evidence of keys
     "evidence_refused": Kind(_V, "Evidence of a key's environment is malformed, or contradicts the policy or itself."),
-    "evidence_other_key": Kind(_V, "Evidence is of another key than the one that signs, or than its stage's."),
+    "evidence_other_key": Kind(_V, "Evidence is bound to another key, stage or question than it says, or than signs."),
     "evidence_other_robot": Kind(_V, "Evidence was made for another robot."),
     "evidence_stale": Kind(_V, "Evidence was too old when it arrived, or what its key signs is outside of its time."),
     "environment_drift": Kind(_V, "The model or processing that ran is not one that the environment was measured for."),

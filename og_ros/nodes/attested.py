@@ -43,10 +43,13 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
 from og_ros.errors import AttestationError, ConfigError
+from og_ros.evidence.binding import Context
+from og_ros.evidence.supply import NONE
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
 from og_ros.nodes.attested_calls import action_callback, service_callback
 from og_ros.nodes.disclosing import SessionDisclosure
+from og_ros.nodes.evidence_publisher import EvidenceChoice, EvidencePublisher, publish_evidence
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
 from og_ros.nodes.signing_queue import LAG_MS
@@ -130,6 +133,9 @@ class Attestor:
         journal: str | Path | None = None,
         journal_limit_mb: int = 64,
         journal_days: float = 7.0,
+        evidence: str = NONE,
+        evidence_file: str | Path | None = None,
+        evidence_renew_s: float = 240.0,
     ) -> None:
         """Begin a session.
 
@@ -150,6 +156,7 @@ class Attestor:
             disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
                 og_ros.stages.pipeline.StageConfig.
             journal, journal_limit_mb, journal_days: as for a stage, see there.
+            evidence, evidence_file, evidence_renew_s: as for a stage, see there.
 
         Raises KeyFileError, ModelError, RegistryError, DisclosureError, LogError or ConfigError.
         """
@@ -206,6 +213,10 @@ class Attestor:
             report=self.faults.report,
         )
         self._service = serve(node, self._journal)
+        file = Path(evidence_file) if evidence_file is not None else None
+        self._choice = EvidenceChoice(evidence, file, evidence_renew_s)
+        self._evidence: EvidencePublisher | None = None
+        self._signer = signer
         self._attestations = AttestationPublisher(
             session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal, signing_lag_ms
         )
@@ -249,11 +260,18 @@ class Attestor:
         return ActionServer(self.node, action_type, action_name, execute, **options)
 
     def announce(self, publisher: Any) -> None:
-        """Publish attestations beside a publisher, if it is the first."""
+        """Publish attestations, and evidence of the key, beside a publisher, if it is the first.
+
+        Raises EvidenceError where there is to be evidence, and it cannot be had.
+        """
         if self._publisher is None:
             kind = message_class("og_ros/msg/Attestation")
             where = self._topic or publisher.topic_name + ATTESTATION_SUFFIX
             self._publisher = self.node.create_publisher(kind, where, attestation_qos())
+            whose = Context(self.session.robot, self.session.stage)
+            self._evidence = publish_evidence(
+                self.node, self._publisher.topic_name, self._signer, whose, self._choice, self.faults.report
+            )
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[[Any], None], qos_profile: Any, **options: Any
@@ -325,6 +343,8 @@ class Attestor:
 
     def close(self) -> None:
         """Publish every attestation that is due, and end the session; waits shortly until subscribers have them."""
+        if self._evidence is not None:
+            self._evidence.close()
         self._attestations.close()
         self._journal.close()
         self._disclosure.close()

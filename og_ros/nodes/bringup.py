@@ -68,6 +68,9 @@ class SourceSection:
     journal: Path | None = None
     journal_limit_mb: int | None = None
     journal_days: float | None = None
+    evidence: str | None = None
+    evidence_file: Path | None = None
+    evidence_renew_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,9 @@ class WitnessSection:
     journal: Path | None = None
     journal_limit_mb: int | None = None
     journal_days: float | None = None
+    evidence: str | None = None
+    evidence_file: Path | None = None
+    evidence_renew_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ class RecorderSection:
     output: Path
     topics: tuple[str, ...] | None = None
     all: bool | None = None
+    evidence: bool | None = None
     compression: str | None = None
     duration: float | None = None
     memory_mb: int | None = None

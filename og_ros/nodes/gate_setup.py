@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,8 @@ from rclpy.node import Node
 
 import og_ros
 from og_ros.attest import ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.audit.appraiser import Appraised, Appraiser
+from og_ros.audit.findings import Finding
 from og_ros.audit.gate_decisions import GATE_FORMAT, GATE_STAGE
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.errors import ConfigError, EnvelopeError
@@ -22,6 +25,7 @@ from og_ros.gate.settings import GateSettings
 from og_ros.msg import Attestation
 from og_ros.msg import Verdict as VerdictMessage
 from og_ros.nodes.attestation_publisher import AttestationPublisher
+from og_ros.nodes.evidence_desk import EvidenceDesk
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.gate_parameters import GateParameters
 from og_ros.nodes.gate_worker import GateWorker, Outlets
@@ -44,13 +48,19 @@ class GateWork:
     motion: SafeMotion
     outlets: Outlets
     attestation_publisher: Any
+    desk: EvidenceDesk
     subscriptions: dict[str, Any] = field(default_factory=dict)
     limits: Limits | None = None
     worker: GateWorker | None = None
 
 
-def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
-    """Read parameters, registry, policy and key, and make the publishers; raises OgError for what cannot work."""
+def set_up(
+    node: Node, given: GateParameters, faults: Faults, take_evidence: Callable[[Appraised | Finding], None]
+) -> GateWork:
+    """Read parameters, registry, policy and key, and make the publishers; raises OgError for what cannot work.
+
+    `take_evidence` gets evidence of keys once it is appraised, on a thread of its own.
+    """
     settings = given.settings()
     robot = settings.robot
     for name in ("registry", "key", "output", "type", "robot"):
@@ -91,7 +101,8 @@ def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
         verdicts,
         AttestationPublisher(session, publisher.publish, faults.report, SIGNING_QUEUE),
     )
-    return GateWork(settings, registry, policy, signer, motion, outlets, publisher)
+    desk = EvidenceDesk(node, Appraiser(policy.evidence, registry), take_evidence, faults.report)
+    return GateWork(settings, registry, policy, signer, motion, outlets, publisher, desk)
 
 
 def read_limits(work: GateWork, given: GateParameters) -> Limits | None:

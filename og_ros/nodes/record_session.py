@@ -13,8 +13,10 @@ from rclpy.node import Node
 import og_ros
 from og_ros.attest import Clock, Mode, ModelReference, Runtime, Session, SoftwareSigner
 from og_ros.attest.statement import NO_DIGEST
+from og_ros.evidence.binding import Context
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
+from og_ros.nodes.evidence_publisher import NO_EVIDENCE, EvidenceChoice, publish_evidence
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
 from og_ros.nodes.topics import attestation_qos, message_class, wait_until_heard
@@ -35,6 +37,7 @@ class Signing:
         queue: records that may wait for their signature; then whoever adds one waits.
         journal: directory of the journal; none: the newest records, in memory.
         journal_limit_mb, journal_days: as for a stage, see og_ros.stages.pipeline.StageConfig.
+        evidence: what shows where the key lives.
     """
 
     stage: str
@@ -46,6 +49,7 @@ class Signing:
     journal: Path | None = None
     journal_limit_mb: int = 64
     journal_days: float = 7.0
+    evidence: EvidenceChoice = NO_EVIDENCE
 
 
 class RecordSession:
@@ -99,6 +103,14 @@ class RecordSession:
         )
         self._service = serve(node, self._journal)
         self._publisher = node.create_publisher(message_class("og_ros/msg/Attestation"), topic, attestation_qos())
+        self._evidence = publish_evidence(
+            node,
+            self._publisher.topic_name,
+            signer,
+            Context(robot, signing.stage),
+            signing.evidence,
+            self.faults.report,
+        )
         self._attestations = AttestationPublisher(
             session, self._publisher.publish, self.faults.report, signing.queue, journal=self._journal, mode=mode
         )
@@ -142,6 +154,8 @@ class RecordSession:
         if self._closed:
             return
         self._closed = True
+        if self._evidence is not None:
+            self._evidence.close()
         self._attestations.close()
         self._journal.close()
         if self._node.context.ok():
