@@ -94,8 +94,10 @@ class Appraisal:
 
     def level(self) -> str:
         """Return the level on the axis execution_environment that it supports: none, software_key, measured or tee."""
+        if any(reason.tier is Tier.CONTRAINDICATED for reason in self.reasons):
+            return "none"
+        if self.format == "software":
+            return "software_key"
         if not self.accepted:
-            return "software_key" if self.format == "software" else "none"
-        return {"software": "software_key", "tpm2-quote": "measured"}.get(
-            self.format, str(self.claims.get("level", "tee"))
-        )
+            return "none"
+        return "measured" if self.format == "tpm2-quote" else str(self.claims.get("level", "none"))
