@@ -91,7 +91,7 @@ def publish_evidence(
     supply = Supply(
         key=keys.spki(signer.public_key),
         context=context,
-        attester=attester(choice.attester) if choice.file is None else None,
+        attester=attester(choice.attester, signer) if choice.file is None else None,
         file=choice.file,
     )
     return EvidencePublisher(node, attestation_topic, supply, choice.renew_s, report)

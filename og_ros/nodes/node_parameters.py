@@ -102,7 +102,5 @@ class NodeParameters:
             journal=self.path("journal"),
             journal_limit_mb=int(self.number("journal_limit_mb")),
             journal_days=self.number("journal_days"),
-            evidence=EvidenceChoice(
-                self.text("evidence"), self.path("evidence_file"), self.number("evidence_renew_s")
-            ),
+            evidence=EvidenceChoice(self.text("evidence"), self.path("evidence_file"), self.number("evidence_renew_s")),
         )
