@@ -95,8 +95,10 @@ class Appraisal:
     def level(self) -> str:
         """Return the level on the axis execution_environment that it supports: none, software_key, measured or tee.
 
-        A verifier names it in the claim `level` once everything that the level stands for was checked; no claim, no level.
+        A verifier names it in the claim `level` once all that the level stands for was checked; no claim, no level.
         """
+        if any(reason.tier is Tier.CONTRAINDICATED for reason in self.reasons):
+            return "none"
         if self.format == "software":
             return "software_key"
         return str(self.claims.get("level", "none")) if self.accepted else "none"
