@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from og_ros.audit.environment import place_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.reports.assessment import render
@@ -48,6 +49,7 @@ def show_report(report: Report, console: Console | None = None) -> None:
         console.print("\nRe-execution:")
         for line in reexecution_lines(report.reexecution):
             console.print(Text(f"  {line}"))
+    _show_environments(report, console)
     _show_findings(report, console)
     for profile in report.profiles:
         console.print()
@@ -87,6 +89,20 @@ def _show_levels(report: Report, console: Console) -> None:
         console.print("\nWhat would raise a level:")
     for text, axes in raises.items():
         console.print(Text(f"  - {', '.join(axis.replace('_', ' ') for axis in axes)}: {text}", style="dim"))
+
+
+def _show_environments(report: Report, console: Console) -> None:
+    """Print what the evidence of each key shows, and what was not checked of it, if there was any."""
+    environments = report.auditor.environments.as_json()
+    if environments:
+        console.print("\nEvidence of keys:")
+    for one in environments:
+        whose = f"as {one['admitted_by']} appraised it" if one["admitted_by"] else f"appraised as {one['tier']}"
+        level = one["level"].replace("_", " ")
+        evidence = f"{one['format']}, {whose}, key in {place_of(one['key_provenance'])}"
+        console.print(Text(f"  {one['stage']}, key {one['key'][:12]}: {level} ({evidence})"))
+        for reason in one["reasons"]:
+            console.print(Text(f"    {reason['tier']} {reason['code']}: {reason['message']}", style="yellow"))
 
 
 def _show_findings(report: Report, console: Console) -> None:
