@@ -69,18 +69,13 @@ class Supply:
             return self.attester.attest(self.key, os.urandom(_NONCE_SIZE), self.context)
         assert self.file is not None
         try:
-            with self.file.open("rb") as stream:
-                state = os.fstat(stream.fileno())
-                seen = (state.st_ino, state.st_mtime_ns, state.st_size)
-                data = stream.read(_MAX_FILE + 1) if seen != self._seen else b""
+            state = self.file.stat()
         except OSError as error:
             raise EvidenceError(f"cannot read the evidence {self.file}: {error.strerror}") from error
+        seen = (state.st_ino, state.st_mtime_ns, state.st_size)
         if seen == self._seen:
             return None
-        try:
-            evidence = evidence_file.decode(data)
-        except EvidenceError as error:
-            raise EvidenceError(f"{self.file}: {error}") from error
+        evidence = load_evidence(self.file)
         robot, stage = evidence.context.robot, evidence.context.stage
         if evidence.key != self.key:
             raise EvidenceError(f"{self.file} is evidence of another key than the one that signs here")
@@ -88,3 +83,16 @@ class Supply:
             raise EvidenceError(f"{self.file} was made for stage {stage} of robot {robot}, not for this one")
         self._seen = seen
         return evidence
+
+
+def load_evidence(path: Path) -> Evidence:
+    """Read evidence from a file; raises EvidenceError, naming the file."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise EvidenceError(f"cannot read the evidence {path}: {error.strerror}") from error
+    try:
+        return evidence_file.decode(data)
+    except EvidenceError as error:
+        raise EvidenceError(f"{path}: {error}") from error
