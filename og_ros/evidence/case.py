@@ -30,6 +30,7 @@ class Case:
         measured: whether the software's measurements are those that the policy expects.
         valid_until_ns: lowered by the verifier to the end of the certificates and collateral.
         cap: lowered to WARNING where a test root stands behind the evidence.
+        level, provenance: what the format supports, if all holds.
     """
 
     def __init__(self, evidence: Evidence, policy: AppraisalPolicy, now_ns: int) -> None:
@@ -42,6 +43,7 @@ class Case:
         self.measured = False
         self.valid_until_ns = now_ns + VALIDITY_NS
         self.cap = Tier.AFFIRMING
+        self.level, self.provenance = "tee", Provenance.TEE
 
     def against(self, code: str, message: str, tier: Tier = Tier.CONTRAINDICATED) -> None:
         """Note what speaks against the evidence."""
@@ -114,12 +116,12 @@ class Case:
         self.against("debug", message, tier)
 
     def close(self) -> Appraisal:
-        """Return the appraisal. The level is that of the TEE only for a bound key in software that is expected."""
+        """Return the appraisal. There is a level only for a bound key in software that is expected."""
         refused = any(reason.tier is Tier.CONTRAINDICATED for reason in self.reasons)
         bound = bool(self.claims.setdefault("key_bound", False))
         holds = bound and self.measured and not refused
-        self.claims.setdefault("key_provenance", Provenance.TEE if holds else Provenance.SOFTWARE)
-        self.claims["level"] = "tee" if holds else "none"
+        self.claims.setdefault("key_provenance", self.provenance if holds else Provenance.SOFTWARE)
+        self.claims["level"] = self.level if holds else "none"
         return Appraisal(
             format=self.evidence.format,
             key=self.evidence.key,

@@ -34,11 +34,12 @@ def _differences(expected: Manifest, found: Manifest) -> Iterator[Drift]:
     if expected.python != found.python:
         yield Drift("python_changed", "python", f"Python is {found.python}, and was {expected.python}")
     if expected.image != found.image:
-        yield Drift("image_changed", "image", f"the image is {found.image or 'none'}, and was {expected.image or 'none'}")
-    for label, package, now in _changed(expected.packages, found.packages):
-        yield _of_package(label, package, now)
-    for label, value, now_set in _changed(expected.environment, found.environment):
-        yield Drift("environment_changed", label, f"the variable {label} {_verb(value, now_set)}")
+        names = (found.image or "none", expected.image or "none")
+        yield Drift("image_changed", "image", f"the image is {names[0]}, and was {names[1]}")
+    for label, package, changed in _changed(expected.packages, found.packages):
+        yield _of_package(label, package, changed)
+    for label, old_text, new_text in _changed(expected.environment, found.environment):
+        yield Drift("environment_changed", label, f"the variable {label} {_verb(old_text, new_text)}")
 
 
 def _of_package(name: str, old: Package | None, new: Package | None) -> Drift:

@@ -24,7 +24,9 @@ from og_ros.evidence.manifest import OG_ROS, Manifest, Package
 MEASURED: Final = ("og_ros", "onnxruntime", "opencv-python-headless", "ros-rclpy", "rclpy")
 STDLIB: Final = "python-stdlib"
 # Variables by which code comes into a Python that is in no package of it.
-VARIABLES: Final = ("LD_AUDIT", "LD_PRELOAD", "PYTHONHOME", "PYTHONINSPECT", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE")
+VARIABLES: Final = (
+    "LD_AUDIT", "LD_PRELOAD", "PYTHONHOME", "PYTHONINSPECT", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE",
+)  # fmt: skip
 _SKIPPED: Final = frozenset({"__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test"})
 _IMAGE: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 # Written by installers, and different where nothing is.

@@ -36,7 +36,7 @@ class SignedDocument:
         """Check the signature by a key, which fixes the algorithm; raises EvidenceError, naming `what`."""
         message = _to_be_signed(self.protected, self.payload)
         try:
-            if cbor_reader.read(self.protected)[_ALG] != keys.algorithm_of(key):  # type: ignore[index,call-overload]
+            if cbor_reader.read(self.protected)[_ALG] != keys.algorithm_of(key):  # type: ignore[index]
                 raise EvidenceError(f"{what} was signed with another algorithm than its key's")
             if isinstance(key, ed25519.Ed25519PublicKey):
                 key.verify(self.signature, message)

@@ -144,7 +144,8 @@ def _check_extensions(certificate: x509.Certificate, depth: int) -> None:
     for extension in certificate.extensions:
         value = extension.value
         if extension.critical and not isinstance(value, _KNOWN):
-            raise EvidenceError(f"a certificate has the critical extension {extension.oid.dotted_string}, not known here")
+            oid = extension.oid.dotted_string
+            raise EvidenceError(f"a certificate has the critical extension {oid}, not known here")
         constraints = value if isinstance(value, x509.BasicConstraints) else constraints
         usage = value if isinstance(value, x509.KeyUsage) else usage
         extended = value if isinstance(value, x509.ExtendedKeyUsage) else extended

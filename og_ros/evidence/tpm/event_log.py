@@ -3,7 +3,7 @@
 Each event extends PCR 14 by SHA-256(DOMAIN || CBOR [kind, robot, stage, value]); so a digest of one kind passes for no
 other. The events of a launch, which may start several stages of a robot, are, in this order:
 
-    manifest, model   for each stage: SHA-256 of its environment's manifest, SHA-256 of its model (a stage may have none)
+    manifest, model   for each stage: SHA-256 of its environment's manifest and of its model, if it has one
     key               for each stage: SHA-256 of its session key's SubjectPublicKeyInfo
     cap               once: from now on nothing that is measured can be part of this launch
 """

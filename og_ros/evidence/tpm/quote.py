@@ -78,5 +78,5 @@ def parse_quote(data: bytes) -> Quote:
 
 
 def digest_of(pcrs: Sequence[int], values: Mapping[int, bytes]) -> bytes:
-    """Return the digest that a quote over PCRs signs: SHA-256 of their values in order; raises KeyError for one less."""
+    """Return the digest that a quote over PCRs signs: SHA-256 of their values, in order."""
     return sha256(b"".join(values[index] for index in sorted(pcrs))).digest()

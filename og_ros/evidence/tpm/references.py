@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from og_ros.attest import keys
-from og_ros.errors import EvidenceError, KeyFileError
+from og_ros.errors import KeyFileError, PolicyError
 from og_ros.evidence.tpm.event_log import START
 from og_ros.evidence.tpm.quote import PCR_COUNT, Clock
 
 T = TypeVar("T")
 
+_NAME: Final = "reference_values.tpm2-quote"
 _DIGEST_SIZE: Final = 32
 _NAME_SIZE: Final = 34
 
@@ -45,8 +46,8 @@ class References:
 
 
 def read_references(tree: object) -> References:
-    """Read the reference values of a policy; raises EvidenceError, naming the field: a policy is not guessed at."""
-    section = _mapping(tree, "reference values")
+    """Read the reference values of a policy; raises PolicyError, naming the field: a policy is not guessed at."""
+    section = _mapping(tree, _NAME)
     readers: dict[str, Callable[[object, str], Any]] = {
         "enrollers": lambda v, w: _each(v, w, _key),
         "attestation_keys": lambda v, w: _each(v, w, _names),
@@ -60,13 +61,13 @@ def read_references(tree: object) -> References:
     }
     for name in section:
         if name not in readers:
-            raise EvidenceError(f"tpm2-quote: {name!a} is not known; known here: {', '.join(readers)}")
-    return References(**{name: readers[name](value, f"tpm2-quote: {name}") for name, value in section.items()})
+            raise PolicyError(f"{_NAME}.{name[:40]} is unknown; known: {', '.join(readers)}")
+    return References(**{name: readers[name](value, f"{_NAME}.{name}") for name, value in section.items()})
 
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise EvidenceError(f"{what} is no mapping")
+        raise PolicyError(f"{what} is no mapping")
     return {str(name): item for name, item in value.items()}
 
 
@@ -76,11 +77,11 @@ def _each(value: object, what: str, read: Callable[[object, str], T]) -> dict[st
 
 def _key(value: object, what: str) -> keys.PublicKey:
     if not isinstance(value, (str, bytes)):
-        raise EvidenceError(f"{what} is no public key in PEM")
+        raise PolicyError(f"{what} is no public key in PEM")
     try:
         return keys.parse_public(value, what)
     except KeyFileError as error:
-        raise EvidenceError(str(error)) from error
+        raise PolicyError(str(error)) from error
 
 
 def _hex(value: object, what: str, size: int) -> bytes:
@@ -90,7 +91,7 @@ def _hex(value: object, what: str, size: int) -> bytes:
     except ValueError:
         found = b""
     if len(found) != size:
-        raise EvidenceError(f"{what} is not {2 * size} hex digits in quotes")
+        raise PolicyError(f"{what} is not {2 * size} hex digits in quotes")
     return found
 
 
@@ -111,7 +112,7 @@ def _pcrs(value: object, what: str) -> dict[int, frozenset[bytes]]:
     found = {}
     for name, item in _mapping(value, what).items():
         if not name.isdecimal() or int(name[:3]) >= PCR_COUNT:
-            raise EvidenceError(f"{what}: {name!a} is no PCR; they are numbered 0 to {PCR_COUNT - 1}")
+            raise PolicyError(f"{what}: {name!a} is no PCR; they are numbered 0 to {PCR_COUNT - 1}")
         found[int(name)] = _digests(item, f"{what}.{name}")
     return found
 
@@ -120,8 +121,8 @@ def _clocks(value: object, what: str) -> dict[bytes, Clock]:
     found = {}
     for name, item in _mapping(value, what).items():
         clock = _mapping(item, f"{what}.{name}")
-        numbers = [clock.get(part) for part in ("clock_ms", "reset_count", "restart_count")]
+        numbers: list[Any] = [clock.get(part) for part in ("clock_ms", "reset_count", "restart_count")]
         if any(type(number) is not int for number in numbers):
-            raise EvidenceError(f"{what}.{name} lacks clock_ms, reset_count or restart_count, as whole numbers")
-        found[_hex(name, what, _NAME_SIZE)] = Clock(*map(int, numbers), safe=True)  # type: ignore[arg-type]
+            raise PolicyError(f"{what}.{name} lacks clock_ms, reset_count or restart_count, as whole numbers")
+        found[_hex(name, what, _NAME_SIZE)] = Clock(numbers[0], numbers[1], numbers[2], safe=True)
     return found
