@@ -42,9 +42,8 @@ def admit(
     if evidence.key != keys.spki(public_key):
         raise EvidenceError("the evidence is of another key than the one to be certified")
     if (context.robot, context.stage) != (robot, stage):
-        raise EvidenceError(
-            f"the evidence was made for stage {context.stage} of robot {context.robot}, not for stage {stage} of {robot}"
-        )
+        whose = f"stage {context.stage} of robot {context.robot}"
+        raise EvidenceError(f"the evidence was made for {whose}, not for stage {stage} of robot {robot}")
     found = verifier(evidence.format).appraise(evidence, policy.evidence, now_ns)
     against = [f"{r.code}: {r.message}" for r in found.reasons if r.tier is Tier.CONTRAINDICATED]
     if against:

@@ -21,11 +21,20 @@ SOFTWARE: Final = "software"
 _MAX_SEEN: Final = 4096
 # What a verifier's reason means for an audit; every other one is `evidence_refused`.
 _KIND_OF_REASON: Final[Mapping[str, str]] = {
-    "too_old": "evidence_stale",
-    "from_the_future": "evidence_stale",
-    "not_bound": "evidence_other_key",
-    "wrong_nonce": "evidence_other_key",
-}
+    **dict.fromkeys(("too_old", "from_the_future", "replayed"), "evidence_stale"),
+    **dict.fromkeys(("not_bound", "wrong_nonce", "key_not_measured"), "evidence_other_key"),
+    **dict.fromkeys(("another_robot", "manifest_of_another_stage"), "evidence_other_robot"),
+    **dict.fromkeys(("measurement_mismatch", "manifest_not_allowed", "model_not_allowed"), "environment_drift"),
+    # og_ros.evidence.drift
+    **dict.fromkeys(
+        (
+            "python_changed", "image_changed", "environment_changed", "package_version", "package_changed",
+            "package_added", "package_missing", "model_changed", "config_changed", "adapter_changed", "og_ros_changed",
+            "file_changed",
+        ),
+        "environment_drift",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

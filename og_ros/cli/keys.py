@@ -81,7 +81,7 @@ def add_parser(subparsers: Any) -> None:
     certify.add_argument("--origin", default="", help="the key's name in checkpoints (roles log and witness need it)")
     certify.add_argument("--days", type=positive, help="how long it is valid (default: no end)")
     certify.add_argument(
-        "--evidence", type=Path, metavar="FILE", help="evidence of the key's environment; its appraisal is certified too"
+        "--evidence", type=Path, metavar="FILE", help="evidence of where the key lives; its appraisal is certified too"
     )
     certify.add_argument(
         "--evidence-policy", type=Path, metavar="POLICY",
@@ -206,10 +206,8 @@ def _admission(args: argparse.Namespace, public_key: PublicKey, now_ns: int) -> 
     policy = load_policy(args.evidence_policy)
     if args.evidence is None:
         if needs_evidence(policy, args.stage):
-            raise EvidenceError(
-                f"the policy demands execution_environment {demanded(policy, args.stage)} of stage {args.stage}: certify "
-                "the key with evidence of it (--evidence)"
-            )
+            least = f"execution_environment {demanded(policy, args.stage)}"
+            raise EvidenceError(f"the policy demands {least} of stage {args.stage}: give evidence of it (--evidence)")
         return None
     evidence = load_evidence(args.evidence)
     admission, result = admit(evidence, policy, public_key, args.robot, args.stage, now_ns)

@@ -1,4 +1,4 @@
-"""Evidence over real DDS: a stage publishes and renews it, who comes late still hears it, and it is in the recording."""
+"""Evidence over real DDS: a stage publishes and renews it, who comes late hears it, and it is in the recording."""
 
 from __future__ import annotations
 

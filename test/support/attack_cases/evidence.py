@@ -1,0 +1,78 @@
+"""Attacks with evidence of keys: a label above it, another key's or robot's, old evidence, changed software."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from unittest import mock
+
+from attacker import HOUR_NS, OUTPUTS, Attacker
+
+from attack_cases.case import Accused, Who, attack
+from og_ros.attest import Mode, SoftwareSigner, keys
+from og_ros.audit.records import Record
+from og_ros.evidence.binding import Context
+from og_ros.evidence.interface import Evidence
+from og_ros.evidence.message import EVIDENCE_TYPE, EvidenceMessage, encode_message, evidence_topic
+from og_ros.evidence.software import SoftwareAttester
+
+
+def software(signer: SoftwareSigner, robot: str, stage: str, at_ns: int) -> Evidence:
+    """Return software evidence of a key as its attester would have made it at a time."""
+    with mock.patch("og_ros.evidence.software.time.time_ns", return_value=at_ns):
+        return SoftwareAttester(signer).attest(keys.spki(signer.public_key), bytes(32), Context(robot, stage))
+
+
+def show(attacker: Attacker, evidence: Evidence, stage: str, after_s: float = 0.0) -> Record:
+    """Publish evidence beside a stage's attestations, some time after the recording began; policy reads it."""
+    attacker.policy["evidence"] = {}
+    topic = evidence_topic(f"{OUTPUTS[stage]}/attestation")
+    at_ns = attacker.records[0].received_ns + int(after_s * 1e9)
+    return attacker.insert(Record(topic, EVIDENCE_TYPE, encode_message(EvidenceMessage(evidence, f"/{stage}")), at_ns))
+
+
+def began(attacker: Attacker) -> int:
+    return attacker.records[0].received_ns
+
+
+@attack(Who.STAGE, "overclaimed")
+def label_of_a_tee_over_software_evidence(attacker: Attacker) -> Accused:
+    """A stage with software evidence says that it ran in a trusted execution environment."""
+    show(attacker, software(attacker.keys["control"], "demo", "control", began(attacker)), "control")
+    return [attacker.lie(attacker.attestation("control"), mode_requested=Mode.TEE, mode_used=Mode.TEE)]
+
+
+@attack(Who.STAGE, "evidence_other_key", ["evidence_refused"])
+def evidence_of_another_key(attacker: Attacker) -> Accused:
+    """A stage shows evidence that was made for another key, and calls it its own."""
+    other = software(SoftwareSigner(keys.generate()), "demo", "control", began(attacker))
+    own = keys.spki(attacker.keys["control"].public_key)
+    return [show(attacker, replace(other, key=own), "control")]
+
+
+@attack(Who.OUTSIDER, "evidence_other_key")
+def evidence_of_a_stranger(attacker: Attacker) -> Accused:
+    """Somebody publishes evidence of a key of his own beside a stage's records, which the registry does not know."""
+    show(attacker, software(SoftwareSigner(keys.generate()), "demo", "control", began(attacker)), "control")
+    return "control"
+
+
+@attack(Who.INSIDER, "evidence_other_robot")
+def evidence_of_another_robot(attacker: Attacker) -> Accused:
+    """A stage without evidence shows that of the other robot's stage, which holds for the other robot's key."""
+    other = attacker.runs.other.signers["control"]
+    show(attacker, software(other, "demo2", "control", began(attacker)), "control")
+    return "robot demo2"
+
+
+@attack(Who.OUTSIDER, "evidence_stale")
+def replayed_evidence(attacker: Attacker) -> Accused:
+    """The evidence of a run of an hour ago is published again."""
+    return [show(attacker, software(attacker.keys["control"], "demo", "control", began(attacker) - HOUR_NS), "control")]
+
+
+@attack(Who.OUTSIDER, "evidence_refused")
+def evidence_cut_short(attacker: Attacker) -> Accused:
+    """A message of evidence lacks its last bytes."""
+    record = show(attacker, software(attacker.keys["control"], "demo", "control", began(attacker)), "control")
+    place = attacker.records.index(record)
+    return [attacker.replace(place, payload=record.payload[:-5])]
