@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from og_ros.audit.axes import AXES
-from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError
+from og_ros.policy_yaml import Section, read
 
 VERSION: Final = 1
 EVERY: Final = "*"

@@ -6,7 +6,7 @@ the same whatever platform stands behind it.
 
 from __future__ import annotations
 
-from hashlib import sha256
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from og_ros import __version__
@@ -114,12 +114,13 @@ class Case:
         self.against("debug", message, tier)
 
     def close(self) -> Appraisal:
-        """Return the appraisal. The level is that of the TEE only for a bound key in software that is expected."""
+        """Return the appraisal. A TEE is worth its level only for a bound key in software that is expected."""
         refused = any(reason.tier is Tier.CONTRAINDICATED for reason in self.reasons)
         bound = bool(self.claims.setdefault("key_bound", False))
-        holds = bound and self.measured and not refused
-        self.claims.setdefault("key_provenance", Provenance.TEE if holds else Provenance.SOFTWARE)
-        self.claims["level"] = "tee" if holds else "none"
+        in_tee = bound and self.measured and not refused
+        software = self.evidence.format == "software" and not refused
+        self.claims["key_provenance"] = Provenance.TEE if in_tee else Provenance.SOFTWARE
+        self.claims["level"] = "tee" if in_tee else "software_key" if software else "none"
         return Appraisal(
             format=self.evidence.format,
             key=self.evidence.key,
@@ -141,6 +142,7 @@ class Case:
         return self.close()
 
 
-def fingerprint(data: bytes) -> str:
-    """Return SHA-256 of what was used, in hex, for claims and digests."""
-    return sha256(data).hexdigest()
+def utc(time_ns: int) -> str:
+    """Return a time as people and JSON read it: RFC 3339 in UTC, to the millisecond."""
+    time = datetime.fromtimestamp(time_ns // 10**9, timezone.utc)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time_ns // 10**6 % 1000:03d}Z"

@@ -10,7 +10,9 @@ from typing import Any, Final
 from rclpy.node import Node
 
 import og_ros
-from og_ros.attest import ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
+from og_ros.attest.signer import Signer
 from og_ros.audit.gate_decisions import GATE_FORMAT, GATE_STAGE
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.errors import ConfigError, EnvelopeError
@@ -40,7 +42,7 @@ class GateWork:
     settings: GateSettings
     registry: Registry
     policy: Policy
-    signer: SoftwareSigner
+    signer: Signer
     motion: SafeMotion
     outlets: Outlets
     attestation_publisher: Any
@@ -70,7 +72,7 @@ def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
     pinned = given.text("registry_root") or policy.registry_root
     registry = Registry.open(Path(given.text("registry")), pinned_root=pinned)
     Gatekeeper(settings, registry, policy)  # what is wrong with the policy must show now
-    signer = SoftwareSigner.load(Path(given.text("key")))
+    signer = load_signer(given.text("key"))
     kind = message_class(given.text("type"))
     motion = SafeMotion(settings.behaviour, kind)
     own_digest = bytes.fromhex(policy.digest) if policy.digest else hashlib.sha256().digest()
