@@ -31,8 +31,17 @@ def has_openssl() -> bool:
     return subprocess.run(command, input=OPENSSL, text=True, capture_output=True, check=False).returncode == 0
 
 
+def has_softhsm() -> bool:
+    """Whether there is a PKCS#11 token in software."""
+    return shutil.which("softhsm2-util") is not None
+
+
 # Each package, and whether what it is for is there already.
-PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (("chromium", has_browser), ("libssl-dev", has_openssl))
+PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (
+    ("chromium", has_browser),
+    ("libssl-dev", has_openssl),
+    ("softhsm2", has_softhsm),
+)
 
 
 def main() -> int:

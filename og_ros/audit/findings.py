@@ -51,7 +51,7 @@ KINDS: Final[dict[str, Kind]] = {
     "evidence_other_key": Kind(_V, "Evidence is bound to another key, stage or question than it says, or than signs."),
     "evidence_other_robot": Kind(_V, "Evidence was made for another robot."),
     "evidence_stale": Kind(_V, "Evidence was too old when it arrived, or what its key signs is outside of its time."),
-    "environment_drift": Kind(_V, "The environment, or the model that ran in it, is not what was measured or is allowed."),
+    "environment_drift": Kind(_V, "The environment, or the model that ran in it, is not what was measured or allowed."),
     # Models
     "model_not_certified": Kind(_V, "No certificate names the digest of the model that ran."),
     "model_misnamed": Kind(_V, "The model's digest is certified under another name or version."),

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from og_ros.audit.axes import AXES
-from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError
 from og_ros.evidence.interface import AppraisalPolicy
+from og_ros.evidence.policy_file import read_section
+from og_ros.policy_yaml import Section, read
 
 VERSION: Final = 1
 EVERY: Final = "*"
@@ -112,11 +113,14 @@ def load_policy(path: Path) -> Policy:
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"cannot read the policy {path}: {error.strerror}") from error
-    return parse_policy(data, str(path))
+    return parse_policy(data, str(path), path.absolute().parent)
 
 
-def parse_policy(data: bytes, name: str = "policy") -> Policy:
-    """Read a policy; raises PolicyError naming file, line and field for anything unknown or out of range."""
+def parse_policy(data: bytes, name: str = "policy", base: Path | None = None) -> Policy:
+    """Read a policy; raises PolicyError naming file, line and field for anything unknown or out of range.
+
+    `base` is where the files lie that its section `evidence` names; None: it may name none.
+    """
     top = read(data, name)
     version = top.number("version", None)
     if version != VERSION:
@@ -136,6 +140,7 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
         max_clock_skew_ns=int(top.number("max_clock_skew_s", 10.0, 0.0, 1e6) * 1e9),
         max_chain_latency_ns=_milliseconds(top, "max_chain_latency_ms"),
         min_reexecuted=_reexecution(top),
+        evidence=read_section(top.section("evidence"), base) if top.has("evidence") else None,
     )
     top.end()
     return policy

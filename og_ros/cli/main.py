@@ -19,7 +19,8 @@ COULD_NOT_CHECK: Final = 2
 # One module a verb, in the order that --help shows them. Each has add_parser(subparsers) and run(args) -> exit code.
 VERBS: Final = (
     "demo", "audit", "trace", "run", "watch", "record", "replay", "unseal", "disclose", "report", "summary", "profile",
-    "pack", "verify", "attestation", "registry", "keys", "log", "settle", "chain", "envelope", "estop", "doctor",
+    "pack", "verify", "attestation", "evidence", "registry", "keys", "log", "settle", "chain", "envelope", "estop",
+    "doctor",
 )  # fmt: skip
 
 DESCRIPTION: Final = """\

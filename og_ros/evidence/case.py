@@ -6,7 +6,7 @@ the same whatever platform stands behind it.
 
 from __future__ import annotations
 
-from hashlib import sha256
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from og_ros import __version__
@@ -120,8 +120,9 @@ class Case:
         refused = any(reason.tier is Tier.CONTRAINDICATED for reason in self.reasons)
         bound = bool(self.claims.setdefault("key_bound", False))
         holds = bound and self.measured and not refused
-        self.claims.setdefault("key_provenance", self.provenance if holds else Provenance.SOFTWARE)
-        self.claims["level"] = self.level if holds else "none"
+        software = self.evidence.format == "software" and not refused
+        self.claims["key_provenance"] = self.provenance if holds else Provenance.SOFTWARE
+        self.claims["level"] = self.level if holds else "software_key" if software else "none"
         return Appraisal(
             format=self.evidence.format,
             key=self.evidence.key,
@@ -143,6 +144,7 @@ class Case:
         return self.close()
 
 
-def fingerprint(data: bytes) -> str:
-    """Return SHA-256 of what was used, in hex, for claims and digests."""
-    return sha256(data).hexdigest()
+def utc(time_ns: int) -> str:
+    """Return a time as people and JSON read it: RFC 3339 in UTC, to the millisecond."""
+    time = datetime.fromtimestamp(time_ns // 10**9, timezone.utc)
+    return f"{time:%Y-%m-%dT%H:%M:%S}.{time_ns // 10**6 % 1000:03d}Z"

@@ -25,10 +25,17 @@ _BOOLEAN, _BIT_STRING, _OID, _SEQUENCE = 0x01, 0x03, 0x06, 0x30
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _MAX_CERTIFICATE: Final = 8192
-# RSASSA-PSS with SHA-384, MGF1 of SHA-384 and 48 bytes of salt: what AMD signs with.
-_PSS_SHA384: Final = bytes.fromhex(
-    "304606092a864886f70d01010a3039a00f300d06096086480165030402020500"
-    "a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130a303020101"
+# RSASSA-PSS with SHA-384, MGF1 of SHA-384 and 48 bytes of salt: what AMD signs with. AMD writes the trailer field, which
+# is the default, and which RFC 4055 leaves out.
+_PSS_SHA384: Final = (
+    bytes.fromhex(
+        "304606092a864886f70d01010a3039a00f300d06096086480165030402020500"
+        "a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130a303020101"
+    ),
+    bytes.fromhex(
+        "304106092a864886f70d01010a3034a00f300d06096086480165030402020500"
+        "a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130"
+    ),
 )
 
 
@@ -127,13 +134,13 @@ def certificate(data: bytes) -> Certificate:
     if len(data) > _MAX_CERTIFICATE:
         raise EvidenceError(f"a certificate is {len(data)} bytes long; {_MAX_CERTIFICATE} are allowed")
     body, algorithm, bits = _exactly(items(one(data, _SEQUENCE)), (_SEQUENCE, _SEQUENCE, _BIT_STRING))
-    if algorithm.whole != _PSS_SHA384:
+    if algorithm.whole not in _PSS_SHA384:
         raise EvidenceError("a certificate is not signed with RSA-PSS and SHA-384")
     fields = _exactly(
         items(body.content), (_VERSION, INTEGER, _SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE, _SEQUENCE, _EXTENSIONS)
     )
     version, _, inner, issuer, validity, subject, spki, extensions = fields
-    if integer(version.content) != 2 or inner.whole != _PSS_SHA384 or bits.content[:1] != b"\0":
+    if integer(version.content) != 2 or inner.whole != algorithm.whole or bits.content[:1] != b"\0":
         raise EvidenceError("a certificate is not of version 3, or names two algorithms")
     times = items(validity.content)
     if len(times) != 2:

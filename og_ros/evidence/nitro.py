@@ -13,7 +13,7 @@ from typing import Final
 
 from og_ros.errors import EvidenceError
 from og_ros.evidence.appraisal import Appraisal, Tier
-from og_ros.evidence.case import Case
+from og_ros.evidence.case import Case, utc
 from og_ros.evidence.certificate_chain import ChainError, verify_chain
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
 from og_ros.evidence.nitro_document import PCR_SIZE, NitroDocument, parse
@@ -82,11 +82,14 @@ class NitroVerifier:
         return case.close()
 
 
+VERIFIER: Final = NitroVerifier()
+
+
 def _claims(document: NitroDocument) -> dict[str, object]:
     fields = {name: value.hex() for name in ("public_key", "user_data", "nonce") if (value := getattr(document, name))}
     return {
         "module_id": document.module_id,
-        "document_time_ns": document.time_ns,
+        "document_time": utc(document.time_ns),
         "pcrs": {str(number): value.hex() for number, value in sorted(document.pcrs.items()) if any(value)},
         "debug": document.debug,
         **fields,
@@ -154,5 +157,5 @@ def _check_binding(case: Case, document: NitroDocument, reference: NitroReferenc
     case.claims["key_bound"] = user_data[36:] == sha256(case.evidence.key).digest()
     if not case.claims["key_bound"]:
         case.against("not_bound", "user_data holds the hash of another key")
-    if (document.nonce or b"") != case.evidence.nonce:
+    if case.evidence.nonce and document.nonce != case.evidence.nonce:
         case.against("wrong_nonce", "the document's nonce is not the one that the evidence names")

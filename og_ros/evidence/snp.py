@@ -103,6 +103,9 @@ class SnpVerifier:
         return case.close()
 
 
+VERIFIER: Final = SnpVerifier()
+
+
 def _endorsement(case: Case, report: SnpReport, table: Mapping[str, bytes]) -> EndorsementKey:
     kind = _KEYS.get(report.signing_key)
     if kind is None:

@@ -19,7 +19,7 @@ from og_ros.attest.verifier import verify_signature
 from og_ros.errors import AttestationError, EvidenceError, KeyFileError
 from og_ros.evidence.appraisal import Appraisal, Provenance
 from og_ros.evidence.binding import Context, binding
-from og_ros.evidence.case import Case
+from og_ros.evidence.case import Case, utc
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
 from og_ros.evidence.reference import ReferenceValues
 
@@ -65,14 +65,13 @@ class SoftwareVerifier:
         self.check_reference(policy)
         case = Case(evidence, policy, now_ns)
         case.check_format(FORMAT)
-        case.claims["key_provenance"] = Provenance.SOFTWARE
         try:
-            bound, made_ns, provenance, signature = _read(evidence.document)
+            bound, made_ns, provenance, signature = read(evidence.document)
             key = _key(evidence.key)
         except EvidenceError as error:
             case.against("malformed", str(error))
             return case.close()
-        case.claims |= {"document_time_ns": made_ns, "key_provenance_claimed": provenance}
+        case.claims |= {"document_time": utc(made_ns), "key_provenance_claimed": provenance}
         try:
             verify_signature(key, DOMAIN + cbor2.dumps([1, bound, made_ns, provenance]), signature)
         except AttestationError as error:
@@ -92,7 +91,10 @@ class SoftwareVerifier:
         return case.close()
 
 
-def _read(document: bytes) -> tuple[bytes, int, str, bytes]:
+VERIFIER: Final = SoftwareVerifier()
+
+
+def read(document: bytes) -> tuple[bytes, int, str, bytes]:
     """Return binding, time (ns), claimed provenance and signature; raises EvidenceError."""
     if len(document) > _MAX_SIZE:
         raise EvidenceError(f"the statement is over {_MAX_SIZE} bytes long")
@@ -105,7 +107,7 @@ def _read(document: bytes) -> tuple[bytes, int, str, bytes]:
     _, bound, made_ns, provenance, signature = parts
     if not isinstance(bound, bytes) or len(bound) != 32 or not isinstance(signature, bytes):
         raise EvidenceError("a statement's binding is 32 bytes long, and its signature is a byte string")
-    if not isinstance(made_ns, int) or not 0 <= made_ns < 2**63 or provenance not in _PROVENANCES:
+    if not isinstance(made_ns, int) or not 0 <= made_ns < 2**62 or provenance not in _PROVENANCES:
         raise EvidenceError("a statement's time or provenance cannot be")
     return bound, made_ns, str(provenance), signature
 

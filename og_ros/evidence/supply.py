@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
-from og_ros.attest.signer import Signer
 from og_ros.errors import EvidenceError
 from og_ros.evidence import evidence_file
 from og_ros.evidence.binding import Context
-from og_ros.evidence.configfs_tsm import ConfigfsAttester
 from og_ros.evidence.interface import Attester, Evidence
-from og_ros.evidence.nsm import NsmAttester
-from og_ros.evidence.software import SoftwareAttester
 
 NONE: Final = "none"
 """In place of an attester's name: there is no evidence."""
 
-ATTESTERS: Final = "og_ros.evidence_attesters"
-"""Entry point group of plug-ins: the name is the format; the object, called with the key's signer, is an Attester."""
-
-_OWN: Final[dict[str, Callable[[Signer], Attester]]] = {
-    "software": SoftwareAttester,
-    "aws-nitro": lambda signer: NsmAttester(),
-    "tdx": lambda signer: ConfigfsAttester("tdx"),
-    "sev-snp": lambda signer: ConfigfsAttester("sev-snp"),
-}
 _NONCE_SIZE: Final = 32
 _MAX_FILE: Final = evidence_file.MAX_DOCUMENT + 16_384
-
-
-def attester(name: str, signer: Signer) -> Attester:
-    """Return the attester of a format for a signer's key; raises EvidenceError where it cannot attest here."""
-    make = _OWN.get(name)
-    if make is None:
-        found = [point for point in entry_points(group=ATTESTERS) if point.name == name]
-        if len(found) != 1:
-            known = ", ".join(sorted({*_OWN, *(point.name for point in entry_points(group=ATTESTERS))}))
-            what = "several packages bring an attester" if found else "there is no attester"
-            raise EvidenceError(f"{what} for evidence of format {name!a}; there are {known}, or none")
-        make = found[0].load()
-    made = make(signer)
-    if missing := made.available():
-        raise EvidenceError(f"no evidence of format {name} can be had here: {missing}")
-    return made
 
 
 @dataclass

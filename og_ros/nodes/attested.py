@@ -41,7 +41,8 @@ from typing import Any, Final, TypeVar
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
-from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
 from og_ros.errors import AttestationError, ConfigError
 from og_ros.evidence.binding import Context
 from og_ros.evidence.supply import NONE
@@ -143,7 +144,7 @@ class Attestor:
             node: the node; its class's source file is the pre- and post-processing whose digest is attested.
             stage: role in the decision chain.
             model: the model's file, which is hashed now. For rules in code give the source file.
-            key: PEM file of the private key (mode 0600).
+            key: PEM file of the private key (mode 0600), or the URI of one in a PKCS#11 token.
             robot: name of the robot; none: OG_ROS_ROBOT in the environment, or the node's namespace, or "robot".
             model_digest: 32 bytes that name the model, in place of `model` (weights that are in no single file).
             model_name, model_version, model_format: as in the registry; none: from the file's name.
@@ -165,7 +166,7 @@ class Attestor:
         path = Path(model) if model is not None else None
         self.node = node
         self.faults = Faults(node.get_logger())
-        signer = SoftwareSigner.load(Path(key))
+        signer = load_signer(key)
         reference = ModelReference(
             name=model_name or (path.stem if path is not None else stage),
             version=model_version,

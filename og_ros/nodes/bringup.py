@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE
+from og_ros.attest.key_reference import beside
 from og_ros.errors import ConfigError
 from og_ros.stages.pipeline import ATTESTATION_SUFFIX, Parameter, Pipeline, StageConfig, to_parameters
 from og_ros.stages.schema import build
@@ -434,7 +435,7 @@ def _given(
     for name in (item.name for item in fields(section)):
         value = getattr(section, name)
         if isinstance(value, Path):
-            given[name] = str(base / value)
+            given[name] = str(beside(base, value))
         elif isinstance(value, tuple):
             texts = [str(base / item) if isinstance(item, Path) else item for item in value]
             given[name] = texts or [""]  # ROS has no empty list of texts

@@ -14,9 +14,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from og_ros.attest import keys
 from og_ros.attest.signer import Signer
 from og_ros.errors import OgError
+from og_ros.evidence.attesters import attester
 from og_ros.evidence.binding import Context
 from og_ros.evidence.message import EVIDENCE_TYPE, EvidenceMessage, encode_message, evidence_topic
-from og_ros.evidence.supply import NONE, Supply, attester
+from og_ros.evidence.supply import NONE, Supply
 from og_ros.nodes.topics import message_class
 
 
@@ -91,7 +92,7 @@ def publish_evidence(
     supply = Supply(
         key=keys.spki(signer.public_key),
         context=context,
-        attester=attester(choice.attester, signer) if choice.file is None else None,
+        attester=attester(signer, choice.attester) if choice.file is None else None,
         file=choice.file,
     )
     return EvidencePublisher(node, attestation_topic, supply, choice.renew_s, report)

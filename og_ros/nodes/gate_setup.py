@@ -11,7 +11,9 @@ from typing import Any, Final
 from rclpy.node import Node
 
 import og_ros
-from og_ros.attest import ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
+from og_ros.attest.signer import Signer
 from og_ros.audit.appraiser import Appraised, Appraiser
 from og_ros.audit.findings import Finding
 from og_ros.audit.gate_decisions import GATE_FORMAT, GATE_STAGE
@@ -44,7 +46,7 @@ class GateWork:
     settings: GateSettings
     registry: Registry
     policy: Policy
-    signer: SoftwareSigner
+    signer: Signer
     motion: SafeMotion
     outlets: Outlets
     attestation_publisher: Any
@@ -80,7 +82,7 @@ def set_up(
     pinned = given.text("registry_root") or policy.registry_root
     registry = Registry.open(Path(given.text("registry")), pinned_root=pinned)
     Gatekeeper(settings, registry, policy)  # what is wrong with the policy must show now
-    signer = SoftwareSigner.load(Path(given.text("key")))
+    signer = load_signer(given.text("key"))
     kind = message_class(given.text("type"))
     motion = SafeMotion(settings.behaviour, kind)
     own_digest = bytes.fromhex(policy.digest) if policy.digest else hashlib.sha256().digest()

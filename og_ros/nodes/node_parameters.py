@@ -19,7 +19,7 @@ from og_ros.stages.pipeline import BOUNDS
 TEXTS: Final = Parameter.Type.STRING_ARRAY
 SIGNING: Final[dict[str, tuple[Any, str]]] = {
     "robot": ("", "name of the robot in every record; none: OG_ROS_ROBOT, the namespace, or robot"),
-    "key": ("", "PEM file of the private key (mode 0600)"),
+    "key": ("", "PEM file of the private key (mode 0600), or pkcs11: URI"),
     "registry": ("", "directory of the registry that must certify the key"),
     "registry_root": ("", "sha256:... fingerprint that the registry's root must have"),
     "require_certified": (True, "refuse to start with a key that the registry does not certify"),

@@ -11,7 +11,8 @@ from pathlib import Path
 from rclpy.node import Node
 
 import og_ros
-from og_ros.attest import Clock, Mode, ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import Clock, Mode, ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
 from og_ros.attest.statement import NO_DIGEST
 from og_ros.evidence.binding import Context
 from og_ros.log.journal import Journal
@@ -31,7 +32,7 @@ class Signing:
 
     Attributes:
         stage: name of the source, or of the stage that is observed.
-        key: PEM file of the private key (mode 0600).
+        key: PEM file of the private key (mode 0600), or the URI of one in a PKCS#11 token.
         robot: none: OG_ROS_ROBOT in the environment, or the node's namespace, or "robot".
         registry, registry_root: when given, the key must be certified there, and the model if one is named.
         queue: records that may wait for their signature; then whoever adds one waits.
@@ -70,7 +71,7 @@ class RecordSession:
 
         Raises KeyFileError, RegistryError, LogError or ConfigError.
         """
-        signer = SoftwareSigner.load(signing.key)
+        signer = load_signer(signing.key)
         robot = signing.robot or os.environ.get("OG_ROS_ROBOT") or node.get_namespace().strip("/") or "robot"
         if signing.registry is not None:
             require_certified(

@@ -81,7 +81,7 @@ class SensorSigner:
         Args:
             node: the driver; its class's source file is named in the records as the processing.
             source: name of the source, as its key's certificate has it for `--stage`.
-            key: PEM file of the private key (mode 0600).
+            key: PEM file of the private key (mode 0600), or the URI of one in a PKCS#11 token.
             topics: the topics that it signs, and no other.
             driver, driver_name, driver_version: file (program, firmware) and name of the driver, if the registry
                 certifies it as it certifies models; none: the records name no driver.

@@ -15,8 +15,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
+from og_ros.attest import Clock, Disclosure, ModelReference, Session
 from og_ros.attest.digest import is_computable
+from og_ros.attest.key_reference import load_signer
+from og_ros.attest.signer import Signer
 from og_ros.errors import ConfigError, OgError
 from og_ros.evidence.binding import Context
 from og_ros.log.journal import Journal
@@ -55,7 +57,7 @@ _DESCRIPTIONS: Final = {
     "model.optimization": "graph optimisation: disabled, basic, extended or all",
     "model.provider": "execution provider: cpu, cuda, tensorrt, openvino, or onnxruntime's own name of one",
     "model.fallback": "providers that may run what it does not, in order; none: it alone, or the stage does not start",
-    "key": "PEM file of the private key (mode 0600)",
+    "key": "PEM file of the private key (mode 0600), or a pkcs11: URI",
     "registry": "directory of the registry that must certify model and key",
     "registry_root": "sha256:... fingerprint that the registry's root must have",
     "require_certified": "refuse to activate with a model or key that the registry does not certify",
@@ -107,7 +109,7 @@ class _Work:
 
     config: StageConfig
     inference: Inference
-    signer: SoftwareSigner
+    signer: Signer
     attestations: AttestationPublisher
     disclosure: SessionDisclosure
     journal: Journal
@@ -240,7 +242,7 @@ class Stage(LifecycleNode):
         for port in (*config.inputs.values(), *config.outputs.values()):
             if not is_computable(port.digest):
                 raise ConfigError(f"digest {port.digest} needs the PyPI package {port.digest}")
-        signer = SoftwareSigner.load(config.key)
+        signer = load_signer(config.key)
         inference = Inference.configure(config)
         input_types = [message_class(port.type) for port in config.inputs.values()]
         output_types = [message_class(port.type) for port in config.outputs.values()]

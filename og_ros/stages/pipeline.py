@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from og_ros.attest.key_reference import beside
 from og_ros.attest.statement import MAX_REFERENCES
 from og_ros.errors import ConfigError
 from og_ros.stages.model import Optimization, SessionOptions
@@ -153,7 +154,7 @@ class StageConfig:
         robot, stage: names in the attestations.
         model, inputs, outputs: see there. An input or output is named as its tensor, or has `tensor`. Whatever
             order they are given in, they are kept and attested in that of their names.
-        key: PEM file of the private key, which only its owner may read.
+        key: PEM file of the private key, which only its owner may read, or the URI of one in a PKCS#11 token.
         registry: directory of the registry; none: nothing is checked before the stage starts.
         registry_root: fingerprint (sha256:...) that the registry's root must have.
         require_certified: refuse to start with a model or key that the registry does not certify.
@@ -311,7 +312,7 @@ def _absolute(stage: StageConfig, base: Path) -> StageConfig:
     return replace(
         stage,
         model=replace(stage.model, path=base / stage.model.path),
-        key=base / stage.key,
+        key=beside(base, stage.key),
         registry=base / stage.registry if stage.registry is not None else None,
         journal=base / stage.journal if stage.journal is not None else None,
         evidence_file=base / stage.evidence_file if stage.evidence_file is not None else None,

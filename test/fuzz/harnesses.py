@@ -18,6 +18,7 @@ from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from og_ros import policy_yaml
 from og_ros.attest import (
     ATTESTATION_TYPE,
     Algorithm,
@@ -31,7 +32,6 @@ from og_ros.attest import (
 )
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import covered_size, digest
-from og_ros.audit import policy_yaml
 from og_ros.audit.pack import description, manifest
 from og_ros.audit.policy import parse_policy
 from og_ros.audit.recording import bag_metadata
