@@ -13,7 +13,7 @@ from og_ros.audit.axes import AXES
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError
 from og_ros.evidence.interface import AppraisalPolicy
-from og_ros.evidence.policy_file import read_section
+from og_ros.evidence.policy_file import Files, files_beside, read_section
 from og_ros.policy_yaml import Section, read
 
 VERSION: Final = 1
@@ -64,7 +64,8 @@ class Policy:
     least level by axis over the whole chain of a command. `stages` maps a stage that must be present to its demands
     ("*": every stage). `max_loss` is the share of records (0 to 1) that a topic or session may miss, `topic_loss` that
     of single topics. `min_reexecuted` is the share of each stage's inferences that is to be run again. `evidence` is
-    what evidence of keys is held against, None where the policy says nothing of it. Times in ns.
+    what evidence of keys is held against, None where the policy says nothing of it; `files` are those that it names,
+    so that the policy can be handed on whole. Times in ns.
     """
 
     digest: str = ""
@@ -81,6 +82,7 @@ class Policy:
     max_chain_latency_ns: int | None = None
     min_reexecuted: float = 0.0
     evidence: AppraisalPolicy | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def stage(self, name: str) -> StageDemands:
         """Return what is demanded of a stage, with what is demanded of every stage."""
@@ -113,19 +115,20 @@ def load_policy(path: Path) -> Policy:
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"cannot read the policy {path}: {error.strerror}") from error
-    return parse_policy(data, str(path), path.absolute().parent)
+    return parse_policy(data, str(path), files_beside(path.absolute().parent))
 
 
-def parse_policy(data: bytes, name: str = "policy", base: Path | None = None) -> Policy:
+def parse_policy(data: bytes, name: str = "policy", files: Files | None = None) -> Policy:
     """Read a policy; raises PolicyError naming file, line and field for anything unknown or out of range.
 
-    `base` is where the files lie that its section `evidence` names; None: it may name none.
+    `files` reads those that its section `evidence` names; None: it may name none.
     """
     top = read(data, name)
     version = top.number("version", None)
     if version != VERSION:
         raise top.error("version", f"must be {VERSION}")
     max_loss, topic_loss = _loss(top)
+    named: dict[str, bytes] = {}
     policy = Policy(
         digest=hashlib.sha256(data).hexdigest(),
         name=top.word("name"),
@@ -140,10 +143,24 @@ def parse_policy(data: bytes, name: str = "policy", base: Path | None = None) ->
         max_clock_skew_ns=int(top.number("max_clock_skew_s", 10.0, 0.0, 1e6) * 1e9),
         max_chain_latency_ns=_milliseconds(top, "max_chain_latency_ms"),
         min_reexecuted=_reexecution(top),
-        evidence=read_section(top.section("evidence"), base) if top.has("evidence") else None,
+        evidence=read_section(top.section("evidence"), _remembering(files, named)) if top.has("evidence") else None,
+        files=named,
     )
     top.end()
     return policy
+
+
+def _remembering(files: Files | None, named: dict[str, bytes]) -> Files:
+    """Return what reads the files that a policy names, and keeps what it read."""
+
+    def read_file(name: str) -> bytes:
+        if files is None:
+            raise PolicyError("it names a file, and the policy came without its files")
+        if name not in named:
+            named[name] = files(name)
+        return named[name]
+
+    return read_file
 
 
 def _milliseconds(section: Section, name: str) -> int | None:

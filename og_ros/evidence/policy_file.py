@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from og_ros.errors import EvidenceError, PolicyError
 from og_ros.evidence.certificate_chain import load, to_der
 from og_ros.evidence.interface import AppraisalPolicy, verifier
 from og_ros.policy_yaml import Section, read
+
+Files: TypeAlias = Callable[[str], bytes]
+"""Reads a file that a policy names, by the name that it has there; raises PolicyError."""
 
 _MAX_FILE: Final = 4_000_000
 _MAX_SECONDS: Final = 10 * 366 * 86_400.0
@@ -25,16 +28,18 @@ def parse_policy(data: bytes, file: str, base: Path) -> AppraisalPolicy:
     top = read(data, file)
     if top.number("version", None) != 1:
         raise top.error("version", "must be 1")
-    return read_section(top, base)
+    return read_section(top, files_beside(base))
 
 
-def read_section(top: Section, base: Path | None) -> AppraisalPolicy:
-    """Read a policy's fields, to the end of the section; raises PolicyError as `parse_policy` does.
+def files_beside(base: Path) -> Files:
+    """Return what reads the files that a policy in a directory names; it raises PolicyError."""
+    return lambda name: _bytes(base / name, name)
 
-    `base` is where the files that it names lie; None: it may name none.
-    """
+
+def read_section(top: Section, files: Files) -> AppraisalPolicy:
+    """Read a policy's fields, to the end of the section; raises PolicyError as `parse_policy` does."""
     defaults = AppraisalPolicy()
-    roots = {name: _root(section, name, base) for section, name in _named(top, "roots")}
+    roots = {name: _root(section, name, files) for section, name in _named(top, "roots")}
     tests = top.texts("test_roots")
     for name in tests:
         if name not in roots:
@@ -43,7 +48,7 @@ def read_section(top: Section, base: Path | None) -> AppraisalPolicy:
         roots=roots,
         test_roots=frozenset(tests),
         reference_values=_reference_values(top),
-        collateral={name: _file(section, name, base) for section, name in _named(top, "collateral")},
+        collateral={name: _file(section, name, files) for section, name in _named(top, "collateral")},
         max_age_s=top.number("max_age_s", defaults.max_age_s, 0, _MAX_SECONDS),
         max_skew_s=top.number("max_skew_s", defaults.max_skew_s, 0, _MAX_SECONDS),
     )
@@ -83,21 +88,19 @@ def _check_reference_values(top: Section, policy: AppraisalPolicy) -> None:
             raise section.section(name).error(field.partition(".")[0], problem) from error
 
 
-def _file(section: Section, name: str, base: Path | None) -> bytes:
+def _file(section: Section, name: str, files: Files) -> bytes:
     given = section.text(name)
     if not given:
         raise section.error(name, "must be the path of a file")
-    if base is None:
-        raise section.error(name, "names a file, and it is not known where that lies")
     try:
-        return _bytes(base / given, given)
+        return files(given)
     except PolicyError as error:
         raise section.error(name, f"cannot be had: {error}") from error
 
 
-def _root(section: Section, name: str, base: Path | None) -> bytes:
+def _root(section: Section, name: str, files: Files) -> bytes:
     """Return a root as DER; the file is PEM or DER."""
-    data = _file(section, name, base)
+    data = _file(section, name, files)
     try:
         der = to_der(data) if data.lstrip().startswith(b"-----BEGIN") else data
         load(der)

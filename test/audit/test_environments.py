@@ -17,9 +17,10 @@ from scenario import MODELS, Run, certify_all, honest_run
 
 from og_ros.attest import Mode, SoftwareSigner, keys
 from og_ros.audit import appraiser
+from og_ros.audit.pack import PackOptions, verify_pack, write_pack
 from og_ros.audit.policy import Policy, StageDemands
 from og_ros.audit.run import audit_bag
-from og_ros.errors import EvidenceError
+from og_ros.errors import EvidenceError, PackError
 from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
 from og_ros.evidence.message import EvidenceMessage, decode_message, encode_message, evidence_topic
@@ -224,6 +225,30 @@ def test_junk_takes_nothing_from_good_evidence(audit: Audit) -> None:
     report = audit(run)
     assert kinds(report) == {"evidence_other_key", "evidence_refused"}
     assert level(report) == "tee"
+
+
+ROOT = Path(appraiser.__file__).parents[1] / "evidence" / "roots" / "aws-nitro.pem"
+WITH_ROOT = "version: 1\nmax_loss: 1\nevidence:\n  roots: {amazon: trusted/root.pem}\n"
+
+
+def test_a_pack_carries_the_evidence_and_what_it_was_held_against(tmp_path: Path) -> None:
+    """Without the data, too; who verifies needs no file of the packer's machine, and takes none of his own."""
+    run = with_evidence(honest_run(TICKS))
+    run.write_registry(tmp_path / "registry")
+    run.write_bag(tmp_path / "bag")
+    (tmp_path / "trusted").mkdir()
+    (tmp_path / "trusted" / "root.pem").write_bytes(ROOT.read_bytes())
+    (tmp_path / "policy.yaml").write_text(WITH_ROOT)
+    options = PackOptions(policy=tmp_path / "policy.yaml", with_data=False)
+    written = write_pack(tmp_path / "bag", tmp_path / "registry", tmp_path / "case.ogpack", options)
+    assert {one["level"] for one in written.report["environments"]} == {"tee"}
+    (tmp_path / "trusted" / "root.pem").unlink()
+    verified = verify_pack(tmp_path / "case.ogpack")
+    assert verified.findings == ()
+    assert not any("no check reads" in note for note in verified.not_checked)
+    (tmp_path / "policy.yaml").write_text(WITH_ROOT.replace("trusted", str(ROOT.parent)).replace("root.pem", ROOT.name))
+    with pytest.raises(PackError, match="no plain relative path"):
+        write_pack(tmp_path / "bag", tmp_path / "registry", tmp_path / "other.ogpack", options)
 
 
 def admission(at_ns: int, shown: str = "tee") -> Admission:

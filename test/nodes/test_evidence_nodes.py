@@ -102,6 +102,6 @@ def test_a_stage_does_not_start_without_the_evidence_that_it_is_to_have(tmp_path
             evidence_file=tmp_path / "other.evidence",
         )
     ) as one:
-        assert one.join() == 2
+        assert one.join() == 1
     assert "other.evidence: not an evidence file" in one.output
     assert "Traceback" not in one.output

@@ -78,7 +78,6 @@ def test_what_was_found_is_certified_with_the_key(place: Path, certify: Certify)
     (key,) = registry.keys.values()
     assert key.admission is not None
     assert key.admission.verified_at_ns <= key.admission.valid_until_ns
-    assert main(["registry", "show", str(place / "registry"), key.key_id.hex()]) == 0
 
 
 def test_show_prints_it(place: Path, certify: Certify, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +85,7 @@ def test_show_prints_it(place: Path, certify: Certify, capsys: pytest.CaptureFix
     (key,) = Registry.open(place / "registry").keys.values()
     capsys.readouterr()
     assert main(["registry", "show", str(place / "registry"), key.key_id.hex()]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["evidence"]["level"] == "software_key"
+    assert json.loads(capsys.readouterr().out)["evidence"]["level"] == "software_key"
 
 
 @pytest.mark.parametrize(
