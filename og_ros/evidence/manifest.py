@@ -16,7 +16,7 @@ import cbor2
 from og_ros.attest import keys
 from og_ros.attest.signer import Signer
 from og_ros.errors import EvidenceError
-from og_ros.evidence.signed_document import fields, read_cbor, read_document, sign_document
+from og_ros.evidence.signed_document import TAG, fields, read_cbor, read_document, sign_document
 
 CONTENT_TYPE: Final = "application/vnd.og-ros.manifest+cbor"
 MAX_SIZE: Final = 1 << 20
@@ -121,6 +121,11 @@ def _package(name: object, value: object) -> Package:
 def sign(manifest: Manifest, signer: Signer) -> bytes:
     """Return the manifest signed, as a COSE_Sign1 object."""
     return sign_document(CONTENT_TYPE, encode(manifest), signer)
+
+
+def is_signed(data: bytes) -> bool:
+    """Whether bytes begin as a signed manifest does: with the tag of COSE_Sign1."""
+    return data[:1] == TAG
 
 
 def read_signed(data: bytes, key: keys.PublicKey | None = None) -> Manifest:

@@ -19,7 +19,7 @@ from og_ros.attest.signer import Signer
 from og_ros.errors import AttestationError, EvidenceError
 
 _ALG, _CONTENT_TYPE, _KID = 1, 3, 4
-_TAG: Final = b"\xd2"  # 18, COSE_Sign1
+TAG: Final = b"\xd2"  # 18, COSE_Sign1
 _ECDSA: Final = ec.ECDSA(hashes.SHA256())
 
 
@@ -52,14 +52,14 @@ def sign_document(content_type: str, payload: bytes, signer: Signer) -> bytes:
     header: dict[int, object] = {_ALG: int(signer.algorithm), _CONTENT_TYPE: content_type, _KID: signer.key_id}
     protected = cbor2.dumps(header)
     signature = signer.sign(_to_be_signed(protected, payload))
-    return _TAG + cbor2.dumps([protected, {}, payload, signature])
+    return TAG + cbor2.dumps([protected, {}, payload, signature])
 
 
 def read_document(data: bytes, content_type: str, what: str, limit: int) -> SignedDocument:
     """Read a document of at most `limit` bytes; its signature is not checked. Raises EvidenceError, naming `what`."""
     if len(data) > limit:
         raise EvidenceError(f"{what} is {len(data)} bytes long; {limit} are allowed")
-    if data[:1] != _TAG:
+    if data[:1] != TAG:
         raise EvidenceError(f"{what} is no COSE_Sign1 object")
     parts = read_cbor(data[1:], what)
     if type(parts) is not list or len(parts) != 4 or parts[1] != {}:

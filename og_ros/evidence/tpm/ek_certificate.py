@@ -54,13 +54,13 @@ def load(der: bytes) -> x509.Certificate:
 
 
 def endorsement_key(der: bytes) -> EndorsementKey:
-    """Return the key of an endorsement certificate: P-256 or RSA-2048; raises EvidenceError for another."""
+    """Return the key of an endorsement certificate: RSA-2048, P-256 or P-384; raises EvidenceError for another."""
     key = load(der).public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size == 2048:
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1":
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in ("secp256r1", "secp384r1"):
         return key
-    raise EvidenceError("the endorsement key is neither RSA with 2048 bits nor on P-256, the two default templates")
+    raise EvidenceError("the endorsement key is of none of the default templates: RSA-2048, P-256, P-384")
 
 
 def check_endorsement(chain: Sequence[bytes], roots: Mapping[str, bytes], now_ns: int) -> Endorsement:
@@ -103,6 +103,11 @@ def tpm_names(der: bytes) -> dict[str, str]:
 def fingerprint(der: bytes) -> bytes:
     """Return the SHA-256 of a certificate."""
     return sha256(der).digest()
+
+
+def issued(child: bytes, issuer: bytes) -> bool:
+    """Whether a certificate was issued by another; raises EvidenceError for what is none."""
+    return not _not_issued(child, issuer)
 
 
 def trimmed(data: bytes) -> bytes:
