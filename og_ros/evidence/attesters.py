@@ -13,12 +13,14 @@ from og_ros.evidence.configfs_tsm import ConfigfsAttester
 from og_ros.evidence.interface import Attester
 from og_ros.evidence.nsm import NsmAttester
 from og_ros.evidence.software import SoftwareAttester
+from og_ros.evidence.tpm.attester import TpmQuoteAttester
 
 # From the strongest to the weakest.
 _PLATFORM: Final[dict[str, Callable[[], Attester]]] = {
     "aws-nitro": NsmAttester,
     "tdx": lambda: ConfigfsAttester("tdx"),
     "sev-snp": lambda: ConfigfsAttester("sev-snp"),
+    "tpm2-quote": TpmQuoteAttester,
 }
 FORMATS: Final = (*_PLATFORM, "software")
 GROUP: Final = "og_ros.evidence_attesters"
