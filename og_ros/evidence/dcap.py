@@ -55,6 +55,7 @@ class DcapReference:
 
     measurements: Mapping[str, tuple[str, ...]]
     tcb_status: tuple[str, ...]
+    grace_days: int
     min_tcb_evaluation: int
     rejected_advisories: tuple[str, ...]
     allow_debug: bool
@@ -71,6 +72,7 @@ class DcapReference:
         found = cls(
             measurements={name: allowed for name, allowed in named.items() if allowed},
             tcb_status=values.texts("tcb_status", ("UpToDate",), STATUSES),
+            grace_days=values.numbers("grace_days", (3650,), 3650)[0],
             min_tcb_evaluation=values.numbers("min_tcb_evaluation", (0,), 10**6)[0],
             rejected_advisories=values.texts("rejected_advisories", ()),
             allow_debug=values.flag("allow_debug", False),
@@ -163,6 +165,9 @@ def _verify(
     # Properties of every server with two processors, no faults; the claims show them.
     demands = demands.allow_dynamic_platform(True).allow_cached_keys(True).allow_smt(reference.allow_smt)
     demands = demands.accepted_sgx_types([0, 1, 2]).min_tcb_eval_data_number(reference.min_tcb_evaluation)
+    # For statuses that are allowed and say "out of date": how long ago the platform's state was the newest.
+    grace_s = reference.grace_days * 86_400
+    demands = demands.platform_grace_period(grace_s).qe_grace_period(grace_s)
     for status in reference.tcb_status:
         demands = demands.allow_status(status)
     if reference.rejected_advisories:
@@ -181,7 +186,7 @@ def _judge(case: Case, kind: str, found: dict[str, Any], root: str, fmspc: str, 
         return case.refused("malformed", "the quote's body is of a kind that is not known here")
     body = {**body.get("base", {}), **body}  # newer bodies hold the older one in a field
     case.cap = cap_of(case.policy, root)
-    case.until(min(found["earliest_expiration_date"], found["qe_iden_earliest_expiration_date"]) * 10**9)
+    case.until(min(found["earliest_expiration_date"], found["qe_iden_earliest_expiration_date"]) * 10**9 - 1)
     status = found["tcb"]["status"]
     case.platform["hardware"] = Tier.AFFIRMING
     if status != "UpToDate":
@@ -247,10 +252,11 @@ def _code(problem: str) -> str:
     text = problem.lower()
     codes = {
         "certificate_expired": ("expired", "in the future", "not yet valid", "notvalidyet"),
-        "tcb_status": ("tcb status", "not acceptable", "advisory", "tcb evaluation", "eval data number"),
+        "tcb_status": ("tcb status", "not acceptable", "advisory", "tcb evaluation", "eval data number", "too old"),
         "debug": ("debug",),
         "revoked": ("revoked",),
         "unknown_root": ("unknown issuer", "unknownissuer", "root ca"),
+        "certificate_invalid": ("certificate chain",),
         "bad_signature": ("signature",),
     }
     return next((code for code, words in codes.items() if any(word in text for word in words)), "malformed")

@@ -122,7 +122,8 @@ def _check_pcrs(case: Case, document: NitroDocument, reference: NitroReference) 
     found = {f"PCR{number}": value.hex() for number, value in document.pcrs.items()}
     expected = {f"PCR{number}": values for number, values in reference.pcrs.items()}
     if reference.pcr_hash:
-        found["pcr_hash"], expected["pcr_hash"] = pcr_hash(document), reference.pcr_hash
+        found["pcr_hash"] = pcr_hash(document) or "not computed (pip install og_ros[evm])"
+        expected["pcr_hash"] = reference.pcr_hash
     case.check_measurements(found, expected)
 
 
