@@ -24,7 +24,8 @@ _MAX_NOTES: Final = 64
 class Environments:
     """Answers, for each attestation, what is known of its key's environment when it was signed; one thread at a time.
 
-    Of several pieces of evidence the best counts that covers the time, one's own appraisal before the registry's.
+    Of several pieces of evidence the best counts that covers the time. Where there is none, or only some that says less,
+    what the registry keeps of the key's admission counts, unless evidence of the key was refused.
     `skew_ns` is how far clocks may be apart.
     """
 
@@ -133,9 +134,15 @@ class Environments:
 
 
 def _best(known: list[Environment] | tuple[()], at_ns: int) -> Environment | None:
-    """Return the environment of the highest level that covers a time; of equals one's own, then the newest."""
+    """Return the environment of the highest level that covers a time; of equals one's own, then the newest.
+
+    The registry's verdict gives way to a refusal of one's own: who appraises goes by what he saw.
+    """
+    there = [one for one in known if one.covers(at_ns)]
+    if any(one.refusal for one in there):
+        there = [one for one in there if not one.certifier]
     best: Environment | None = None
-    for one in known:
-        if one.covers(at_ns) and (best is None or reaches("execution_environment", one.level, best.level)):
+    for one in there:
+        if best is None or reaches("execution_environment", one.level, best.level):
             best = one
     return best

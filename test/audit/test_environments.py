@@ -276,6 +276,14 @@ def test_the_verdict_that_the_registry_keeps_counts_and_the_report_says_whose_it
     assert any("appraised by test-fleet" in note and "not here" in note for note in report["not_checked"])
 
 
+def test_a_refusal_of_ones_own_counts_more_than_the_registrys_verdict(audit: Audit) -> None:
+    run = honest_run(TICKS)
+    debug(run)
+    report = audit(run, certify=admitting(admission(start(run) - HOUR_NS)))
+    assert kinds(report) == {"evidence_refused"}
+    assert level(report) == "software_key"
+
+
 def test_a_verdict_says_nothing_of_what_was_signed_before_it(audit: Audit) -> None:
     run = honest_run(TICKS)
     report = audit(run, certify=admitting(admission(start(run) + HOUR_NS)))
