@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from og_ros.attest.signer import Signer
 from og_ros.errors import EvidenceError
 from og_ros.evidence.binding import Context, binding
 from og_ros.evidence.interface import Evidence
@@ -52,6 +54,8 @@ class TpmQuoteAttester:
         if context.manifest not in (bytes(32), measured):
             raise EvidenceError("the context names another manifest than the one that was launched")
         context = Context(context.robot, context.stage, measured)
+        if event_log.Event(event_log.KEY, context.robot, context.stage, sha256(key).digest()) not in launch.log:
+            raise EvidenceError("the launch measured another key than this, or for another robot: no quote would hold")
         enrolled = launch.settings.enrolment
         record, certificates = enrolment.read_file(enrolled) if enrolled else (b"", ())
         found = _quoted(launch, binding(FORMAT, nonce, key, context))
@@ -81,3 +85,8 @@ def _quoted(launch: Launch, qualifying: bytes) -> tuple[bytes, bytes, bytes, dic
             if digest_of(pcrs, values) == parse_quote(quote).pcr_digest:
                 return quote, signature, key, values
     raise EvidenceError(f"the PCRs changed each of {_TRIES} times between being read and being quoted")
+
+
+def for_signer(_: Signer) -> TpmQuoteAttester:
+    """Return the attester for a node whose key the launch made (entry point group og_ros.evidence_attesters)."""
+    return TpmQuoteAttester()
