@@ -25,6 +25,7 @@ EXTRAS = (
     "training",
     "fleet",
     "dcap",
+    "tpm",
     "pkcs11",
     "docs",
     "dev",

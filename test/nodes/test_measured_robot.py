@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
-import shutil
 import signal
 import tempfile
 import time
@@ -26,6 +27,7 @@ import numpy as np
 import yaml
 from bag_writer import write_bag
 from ros_peer import Peer, matched, node, running, until
+from swtpm import Maker
 from tiny_onnx import adder
 from wire_messages import floats, serialize
 
@@ -194,31 +196,26 @@ def drive(place: Path, peer: Peer) -> tuple[list[Any], list[bytes]]:
 
 
 @pytest.fixture(scope="module")
-def robot() -> Iterator[Robot]:
-    place = Path(tempfile.mkdtemp(prefix="og", dir="/tmp"))  # the path of a socket has room for 100 characters
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Robot:
+    place = tmp_path_factory.mktemp("measured")
 
     def run(*arguments: object) -> str:
-        import contextlib
-        import io
-
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             assert main([str(one) for one in arguments]) == 0
         return out.getvalue()
 
-    try:
-        with swtpm.running(place) as tcti:
-            admission = prepare(place, tcti, run)
-            peer = Peer()
-            try:
-                verdicts, passed = drive(place, peer)
-            finally:
-                peer.close()
-        with open_bag(place / "bag") as bag:
-            records = [Record(r.topic, r.type, bytes(r.payload), r.received_ns) for r in bag.records()]
-        yield Robot(place, records, verdicts, passed, admission)
-    finally:
-        shutil.rmtree(place)
+    state = Maker(place / "tpms").make("robot")
+    with swtpm.machine(state) as machine:
+        admission = prepare(place, machine.tcti, run)
+        peer = Peer()
+        try:
+            verdicts, passed = drive(place, peer)
+        finally:
+            peer.close()
+    with open_bag(place / "bag") as bag:
+        records = [Record(r.topic, r.type, bytes(r.payload), r.received_ns) for r in bag.records()]
+    return Robot(place, records, verdicts, passed, admission)
 
 
 def test_the_audit_reports_measured_with_the_log_replayed(robot: Robot, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,8 @@ class TpmQuoteAttester:
         if context.manifest not in (bytes(32), measured):
             raise EvidenceError("the context names another manifest than the one that was launched")
         context = Context(context.robot, context.stage, measured)
+        if event_log.Event(event_log.KEY, context.robot, context.stage, sha256(key).digest()) not in launch.log:
+            raise EvidenceError("the launch measured another key than this, or for another robot: no quote would hold")
         enrolled = launch.settings.enrolment
         record, certificates = enrolment.read_file(enrolled) if enrolled else (b"", ())
         found = _quoted(launch, binding(FORMAT, nonce, key, context))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from og_ros.errors import EvidenceError
 from og_ros.evidence.tpm import templates
+from og_ros.evidence.tpm.public_area import ecdsa_values
 from og_ros.evidence.tpm.quote import ALG_SHA256
 from og_ros.evidence.tpm.templates import KeyType
 
@@ -157,8 +158,8 @@ class Tpm:
             with self._policy() if pcrs else _password(tss) as session, self._asked("Sign"):
                 if pcrs:
                     self._esys.policy_pcr(session, b"", self._selection(pcrs))
-                made = self._esys.sign(handle, digest, scheme, ticket, session1=session).signature.ecdsa
-                return int.from_bytes(bytes(made.signatureR), "big"), int.from_bytes(bytes(made.signatureS), "big")
+                made = self._esys.sign(handle, digest, scheme, ticket, session1=session).marshal()
+                return ecdsa_values(made)
 
         with self._storage_key() as parent, self._asked("Load"):
             handle = self._esys.load(parent, tss.TPM2B_PRIVATE(private), self._public(public))

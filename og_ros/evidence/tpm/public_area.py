@@ -112,20 +112,29 @@ def attribute_problem(area: PublicArea) -> tuple[str, str]:
 
 def signature_holds(area: PublicArea, message: bytes, signature: bytes) -> bool:
     """Whether a TPMT_SIGNATURE of the key over a message holds; raises EvidenceError when it is malformed."""
-    reader = Reader(signature, "the TPM's signature")
-    scheme = (reader.number(2), reader.number(2))
-    wanted = ALG_RSASSA if isinstance(area.key, rsa.RSAPublicKey) else ALG_ECDSA
-    if scheme != (wanted, ALG_SHA256):
-        raise EvidenceError("the TPM's signature is of another scheme than its key's")
     try:
         if isinstance(area.key, rsa.RSAPublicKey):
+            reader = _signature(signature, ALG_RSASSA)
             value = reader.sized(max(RSA_BITS) // 8)
             reader.end()
             area.key.verify(value, message, padding.PKCS1v15(), hashes.SHA256())
         else:
-            r, s = (int.from_bytes(reader.sized(32), "big") for _ in range(2))
-            reader.end()
-            area.key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+            area.key.verify(encode_dss_signature(*ecdsa_values(signature)), message, ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         return False
     return True
+
+
+def ecdsa_values(signature: bytes) -> tuple[int, int]:
+    """Return r and s of a TPMT_SIGNATURE by ECDSA P-256 with SHA-256; raises EvidenceError for another."""
+    reader = _signature(signature, ALG_ECDSA)
+    r, s = (int.from_bytes(reader.sized(32), "big") for _ in range(2))
+    reader.end()
+    return r, s
+
+
+def _signature(signature: bytes, scheme: int) -> Reader:
+    reader = Reader(signature, "the TPM's signature")
+    if (reader.number(2), reader.number(2)) != (scheme, ALG_SHA256):
+        raise EvidenceError("the TPM's signature is of another scheme than its key's")
+    return reader
