@@ -24,7 +24,7 @@ _MAX_NOTES: Final = 64
 class Environments:
     """Answers, for each attestation, what is known of its key's environment when it was signed; one thread at a time.
 
-    Of several pieces of evidence the best counts that covers the time. Where there is none, or only some that says less,
+    Of several pieces of evidence the best counts that covers the time. Where there is none, or one that says less,
     what the registry keeps of the key's admission counts, unless evidence of the key was refused.
     `skew_ns` is how far clocks may be apart.
     """

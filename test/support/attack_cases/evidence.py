@@ -6,14 +6,17 @@ from dataclasses import replace
 from unittest import mock
 
 from attacker import HOUR_NS, OUTPUTS, Attacker
+from made_tpm_quote import RELEASE, Made, launch_log, manifest_of, public_area
 
 from attack_cases.case import Accused, Who, attack
 from og_ros.attest import Mode, SoftwareSigner, keys
 from og_ros.audit.records import Record
 from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import Evidence
+from og_ros.evidence.manifest import Manifest, sign
 from og_ros.evidence.message import EVIDENCE_TYPE, EvidenceMessage, encode_message, evidence_topic
 from og_ros.evidence.software import SoftwareAttester
+from og_ros.evidence.tpm.public_area import parse_public
 
 
 def software(signer: SoftwareSigner, robot: str, stage: str, at_ns: int) -> Evidence:
@@ -76,3 +79,43 @@ def evidence_cut_short(attacker: Attacker) -> Accused:
     record = show(attacker, software(attacker.keys["control"], "demo", "control", began(attacker)), "control")
     place = attacker.records.index(record)
     return [attacker.replace(place, payload=record.payload[:-5])]
+
+
+def measured(attacker: Attacker, launched: Manifest, allowed: Manifest) -> Record:
+    """Show a quote of a launch that measured one manifest for the controller, to a policy that allows another."""
+    key, release = keys.load_private(attacker.runs.robot.directory / "keys" / "control.pem"), SoftwareSigner(RELEASE)
+    made = Made(launch_log(launched, key), launched, "demo", "control", session=key, record=b"").evidence()  # type: ignore[arg-type]
+    record = show(attacker, replace(made, collected_at_ns=began(attacker)), "control")
+    (attacker.directory / "control.manifest").write_bytes(sign(allowed, release))
+    attacker.policy["evidence"] = {
+        "collateral": {"manifest:control": str(attacker.directory / "control.manifest")},
+        "reference_values": {
+            "tpm2-quote": {
+                "attestation_keys": {"demo": [parse_public(public_area()).name.hex()]},
+                "manifest_signers": {"release": keys.public_pem(release.public_key)},
+            }
+        },
+    }
+    return record
+
+
+def of_the_controller(attacker: Attacker, **changes: bytes) -> Manifest:
+    """Return the manifest of the controller with its real model, or changed files."""
+    own = attacker.statement(attacker.attestation("control")).model.digest
+    found = manifest_of(robot="demo", stage="control")
+    return replace(found, files={**found.files, "model": own, **changes})
+
+
+@attack(Who.STAGE, "environment_drift")
+def changed_model_in_a_measured_stage(attacker: Attacker) -> Accused:
+    """A measured controller runs, and attests, another model than the one that its launch measured."""
+    launched = of_the_controller(attacker, model=bytes(31) + b"\1")
+    measured(attacker, launched, launched)
+    return [attacker.records[place] for place in attacker.attestations("control")]
+
+
+@attack(Who.STAGE, "environment_drift")
+def changed_adapter_in_a_measured_stage(attacker: Attacker) -> Accused:
+    """A controller is launched with another adapter than that of the signed manifest."""
+    changed = of_the_controller(attacker, **{"adapter/image": bytes(31) + b"\1"})
+    return [measured(attacker, changed, of_the_controller(attacker))]
