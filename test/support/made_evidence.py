@@ -10,15 +10,17 @@ import json
 import os
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 from scenario import MODELS, Run
 
-from og_ros.attest import keys
+from og_ros.attest import SoftwareSigner, keys
 from og_ros.audit.records import Record
 from og_ros.evidence.appraisal import Appraisal, Reason, Tier
 from og_ros.evidence.binding import Context, binding
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
 from og_ros.evidence.message import EVIDENCE_TYPE, EvidenceMessage, encode_message, evidence_topic
+from og_ros.evidence.software import SoftwareAttester
 
 HOUR_NS = 3600 * 10**9
 OUTPUTS = {"perception": "/perception/line", "planning": "/planning/reference", "control": "/wheel_command"}
@@ -69,6 +71,12 @@ def made(
         "valid_s": valid_s, "claims": {"models": [MODELS[stage].hex()], **claims},
     }  # fmt: skip
     return Evidence("made", json.dumps(said).encode(), key, nonce, context, at_ns)
+
+
+def software(signer: SoftwareSigner, robot: str, stage: str, at_ns: int) -> Evidence:
+    """Return software evidence of a key as its attester would have made it at a time."""
+    with mock.patch("og_ros.evidence.software.time.time_ns", return_value=at_ns):
+        return SoftwareAttester(signer).attest(keys.spki(signer.public_key), bytes(32), Context(robot, stage))
 
 
 def publish(run: Run, evidence: Evidence, stage: str, at_ns: int, node: str = "") -> Record:

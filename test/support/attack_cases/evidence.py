@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from unittest import mock
 
 from attacker import HOUR_NS, OUTPUTS, Attacker
+from made_evidence import software
 from made_tpm_quote import RELEASE, Made, launch_log, manifest_of, public_area
 
 from attack_cases.case import Accused, Who, attack
 from og_ros.attest import Mode, SoftwareSigner, keys
 from og_ros.audit.records import Record
-from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import Evidence
 from og_ros.evidence.manifest import Manifest, sign
 from og_ros.evidence.message import EVIDENCE_TYPE, EvidenceMessage, encode_message, evidence_topic
-from og_ros.evidence.software import SoftwareAttester
 from og_ros.evidence.tpm.public_area import parse_public
 
 
-def software(signer: SoftwareSigner, robot: str, stage: str, at_ns: int) -> Evidence:
-    """Return software evidence of a key as its attester would have made it at a time."""
-    with mock.patch("og_ros.evidence.software.time.time_ns", return_value=at_ns):
-        return SoftwareAttester(signer).attest(keys.spki(signer.public_key), bytes(32), Context(robot, stage))
-
-
-def show(attacker: Attacker, evidence: Evidence, stage: str, after_s: float = 0.0) -> Record:
-    """Publish evidence beside a stage's attestations, some time after the recording began; policy reads it."""
+def show(attacker: Attacker, evidence: Evidence, stage: str) -> Record:
+    """Publish evidence beside a stage's attestations when the recording begins, and let the policy read it."""
     attacker.policy["evidence"] = {}
     topic = evidence_topic(f"{OUTPUTS[stage]}/attestation")
-    at_ns = attacker.records[0].received_ns + int(after_s * 1e9)
-    return attacker.insert(Record(topic, EVIDENCE_TYPE, encode_message(EvidenceMessage(evidence, f"/{stage}")), at_ns))
+    payload = encode_message(EvidenceMessage(evidence, f"/{stage}"))
+    return attacker.insert(Record(topic, EVIDENCE_TYPE, payload, began(attacker)))
 
 
 def began(attacker: Attacker) -> int:
