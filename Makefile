@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := robot,aggregator,ros,ros-build,blake3,evm,timestamps,http,x402,model-signing,training,fleet,docs,dev
+EXTRAS := robot,aggregator,ros,ros-build,blake3,evm,timestamps,http,x402,model-signing,training,fleet,dcap,pkcs11,docs,dev
 # What a wheel build reads; an edit to any other file is live without one.
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
@@ -51,7 +51,7 @@ docs: setup
 bench: setup
 	$(BIN)/python bench/run.py
 
-# Chromium, and OpenSSL's headers for the tests of the C++ headers, by apt-get.
+# Chromium, OpenSSL's headers for the tests of the C++ headers, SoftHSM for those of PKCS#11 keys, by apt-get.
 debian-deps: setup
 	-@$(BIN)/python tools/fetch_debian.py
 

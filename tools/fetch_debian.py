@@ -37,11 +37,17 @@ def has_postgresql() -> bool:
     return bool(shutil.which("initdb")) or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
 
+def has_softhsm() -> bool:
+    """Whether there is a PKCS#11 token in software."""
+    return shutil.which("softhsm2-util") is not None
+
+
 # Each package, and whether what it is for is there already.
 PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("chromium", has_browser),
     ("libssl-dev", has_openssl),
     ("postgresql", has_postgresql),
+    ("softhsm2", has_softhsm),
 )
 
 

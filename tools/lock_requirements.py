@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "constraints.txt"
 EXTRAS = (
     "robot", "aggregator", "ros", "ros-build", "blake3", "evm", "timestamps", "http", "x402", "model-signing",
-    "training", "fleet", "docs", "dev",
+    "training", "fleet", "dcap", "tpm", "pkcs11", "docs", "dev",
 )  # fmt: skip
 HEADER = "# The versions that `make setup` installs. Written by tools/lock_requirements.py; do not edit.\n"
 

@@ -26,7 +26,7 @@ PAGES: Final = ROOT / "docs" / "reference"
 # In the order in which one reads them: the record first, its parts, what the auditor says, then sealed recordings.
 MESSAGES: Final = (
     "Attestation", "ModelReference", "Runtime", "DataReference", "ChainStatus", "StageStatus", "Finding", "Checkpoint",
-    "Verdict", "SealedMessage", "Seal", "WrappedKey", "TopicDefinition", "EmergencyStop",
+    "Verdict", "SealedMessage", "Seal", "WrappedKey", "TopicDefinition", "EmergencyStop", "Evidence",
 )  # fmt: skip
 _PART: Final = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _FIELD: Final = re.compile(r"(?P<type>\S+)\s+(?P<name>\w+)(?P<value>\s*=\s*\S+)?\s*(#\s*(?P<comment>.*))?$")

@@ -11,10 +11,12 @@ from typing import Final
 from og_ros.attest import ATTESTATION_TYPE, Attestation
 from og_ros.attest.statement import Statement
 from og_ros.audit import links
+from og_ros.audit.appraiser import Appraised
 from og_ros.audit.contradictions import Contradictions
 from og_ros.audit.disclosure_tally import DisclosureTally
 from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.endurance import Endurance
+from og_ros.audit.environments import Environments
 from og_ros.audit.examine import Checked, Examiner, Item, message_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.join import Joiner
@@ -124,6 +126,7 @@ class Auditor:
         self._disclosures = disclosures
         self._endurance = endurance
         self.disclosure = DisclosureTally()
+        self.environments = Environments(registry, self.policy.max_clock_skew_ns)
         self._live = live
         # How late attestations come, and since when: the worst of the last while, or else the newest.
         self._late_ns, self._late_since_ns = 0, 0
@@ -180,6 +183,14 @@ class Auditor:
             self.report(item)
         else:
             self._take_attestation(item)
+
+    def take_evidence(self, found: Appraised | Finding) -> None:
+        """Take evidence of a key that was examined; it counts for what is judged from now on."""
+        if isinstance(found, Finding):
+            self.report(found)
+            return
+        self.environments.add(found)
+        self._report_all(found.findings)
 
     def advance(self, now_ns: int) -> None:
         """Judge everything whose counterparts had time to arrive."""
@@ -352,6 +363,8 @@ class Auditor:
         concluded_ns = before_ns if final else before_ns - _SOURCE_LAG_NS
         while self._pending and self._pending[0].received_ns < concluded_ns:
             settled.append(self._pending.popleft())
+        for inference in settled:
+            self.environments.set(inference)
         links.resolve(settled, self.joiner.is_attested)
         for inference in settled:
             self._judge(inference)
@@ -365,6 +378,7 @@ class Auditor:
             source=inference.attestation.statement.is_source,
         )
         self.disclosure.add(inference)
+        self._report_all(self.environments.findings(inference))
         self._report_all(self.judge.inference(inference, levels))
         decision = self.is_decision(inference)
         if decision:

@@ -52,6 +52,12 @@ KINDS: Final[dict[str, Kind]] = {
     "registry_proof_invalid": Kind(_V, "The snapshot's header, proof or block is not what its events must give."),
     "registry_unproven": Kind(_W, "Nothing shows that the snapshot has every event, or that its block is the chain's."),
     "registry_entry_ignored": Kind(_W, "The snapshot has a certificate that no rule of og_ros can be held to."),
+    # Evidence of keys
+    "evidence_refused": Kind(_V, "Evidence of a key's environment is malformed, or contradicts the policy or itself."),
+    "evidence_other_key": Kind(_V, "Evidence is bound to another key, stage or question than it says, or than signs."),
+    "evidence_other_robot": Kind(_V, "Evidence was made for another robot."),
+    "evidence_stale": Kind(_V, "Evidence was too old when it arrived, or what its key signs is outside of its time."),
+    "environment_drift": Kind(_V, "The environment, or the model that ran in it, is not what was measured or allowed."),
     # Models
     "model_not_certified": Kind(_V, "No certificate names the digest of the model that ran."),
     "model_misnamed": Kind(_V, "The model's digest is certified under another name or version."),

@@ -47,6 +47,7 @@ def levels_of(inference: Inference) -> Mapping[str, str]:
         inference.sourced,
         (inference.settled or "logged") if inference.logged is True else "none",
         _least_shown(statement, inference.disclosed),
+        inference.environment.level if inference.environment is not None else "software_key",
     )
 
 
@@ -61,10 +62,13 @@ def _levels(
     sourced: bool,
     settlement: str,
     shown: Disclosure,
+    environment: str,
 ) -> Mapping[str, str]:
     model, authenticity = "unknown", "none"
     if signed:
         authenticity = "observed" if observed else "signed"
+        if environment == "tee" and not observed and reexecuted is not False:
+            authenticity = "tee"
         # A certificate stands for bytes. Where running them gave another output, they did not make this one.
         model = "certified" if certified and reexecuted is not False else "claimed"
     if observed and model == "certified":
@@ -78,7 +82,7 @@ def _levels(
         "model_integrity": model,
         "inference_authenticity": authenticity,
         "data_provenance": "unlinked" if not linked else "signed_at_source" if sourced else "linked",
-        "execution_environment": "software_key" if signed else "none",
+        "execution_environment": environment if signed else "none",
         "settlement": settlement,
         "disclosure": _DISCLOSURE[shown],
     }
@@ -140,12 +144,12 @@ def weakest(inference: Inference) -> dict[str, Inference]:
 def overclaim(statement: Statement, key_role: str = "") -> str:
     """Return what a record claims above its evidence, as the end of a sentence; empty when it claims nothing so.
 
-    A signature backs the modes SIGNED and OBSERVED, and no record carries evidence of more yet. Whoever was asked to
-    observe, or has a key that is certified (`key_role`) for nothing else, and says that it ran the model, has nothing
-    but its word for it.
+    A signature backs the modes SIGNED and OBSERVED. What backs TEE is evidence of the key, beside the record: see
+    og_ros.audit.environments. Nothing backs more yet. Whoever was asked to observe, or has a key that is certified
+    (`key_role`) for nothing else, and says that it ran the model, has nothing but its word for it.
     """
     used, requested = statement.mode_used, statement.mode_requested
-    if _MODE_RANK[used] > _MODE_RANK[Mode.SIGNED]:
+    if _MODE_RANK[used] > _MODE_RANK[Mode.TEE]:
         return f"claims mode {used.name.lower()}, but no evidence of it was found"
     if used is Mode.SIGNED and requested is Mode.OBSERVED:
         return "claims to have run the model (mode signed), but was asked to observe only"

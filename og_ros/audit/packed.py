@@ -12,8 +12,8 @@ from og_ros.audit.examine import Checked, Item, Stretch
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import Inference, Message
 
-# Topic, arrival, payload, digest, whether it is signed and certified, and what was found.
-_Attestation = tuple[str, int, bytes, bytes, "bool | None", "bool | None", list[Finding]]
+# Topic, arrival, payload, digest, whether it is signed and certified, its key's role, and what was found.
+_Attestation = tuple[str, int, bytes, bytes, "bool | None", "bool | None", str, list[Finding]]
 _MESSAGE, _CHECKED, _FINDING = 0, 1, 2
 
 
@@ -60,6 +60,7 @@ class PackedStretch:
                         inference.attestation.digest,
                         inference.signed,
                         inference.certified,
+                        inference.key_role,
                         item.findings,
                     )
                 )
@@ -83,7 +84,7 @@ class PackedStretch:
             yield Message(topics[topic], found, received_ns, stamp_ns)
 
     def _attestations(self, reader: AttestationReader) -> Iterator[Item]:
-        for topic, received_ns, payload, digest, signed, certified, findings in self.attestations:
+        for topic, received_ns, payload, digest, signed, certified, role, findings in self.attestations:
             attestation = reader.read_known(payload, topic, digest)
-            inference = Inference(attestation, topic, received_ns, signed, certified)
+            inference = Inference(attestation, topic, received_ns, signed, certified, role)
             yield Checked(inference, findings, payload)

@@ -12,10 +12,12 @@ from typing import Any, Final
 from og_ros.audit.axes import AXES
 from og_ros.audit.endurance import NAMES
 from og_ros.audit.log_signatures import CHECKPOINTS, CLASSICAL
-from og_ros.audit.policy_yaml import Section, read
 from og_ros.audit.runtime_rule import RuntimeRule, parse_versions
 from og_ros.errors import PolicyError, RegistryError
+from og_ros.evidence.interface import AppraisalPolicy
+from og_ros.evidence.policy_file import Files, files_beside, read_section
 from og_ros.log.quorum import MAX_NAMES, WitnessPolicy, parse_witness_policy
+from og_ros.policy_yaml import Section, read
 from og_ros.registry.timestamp import read_time
 
 VERSION: Final = 1
@@ -69,7 +71,8 @@ class Policy:
     how the log's checkpoints must be signed at least, `broken` since when algorithms are no more believed. Times in ns.
 
     `witness_quorum` is how many certified witnesses must have cosigned the log (0: nobody asks); with `witness_policy`
-    its own witnesses and quorum count instead.
+    its own witnesses and quorum count instead. `evidence` is what evidence of keys is held against, None where the
+    policy says nothing of it; `files` are those that it names, so that the policy can be handed on whole.
     """
 
     digest: str = ""
@@ -89,6 +92,8 @@ class Policy:
     broken: Mapping[str, int] = field(default_factory=dict)
     witness_policy: WitnessPolicy | None = None
     witness_quorum: int = 0
+    evidence: AppraisalPolicy | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def stage(self, name: str) -> StageDemands:
         """Return what is demanded of a stage, with what is demanded of every stage."""
@@ -121,17 +126,21 @@ def load_policy(path: Path) -> Policy:
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"cannot read the policy {path}: {error.strerror}") from error
-    return parse_policy(data, str(path))
+    return parse_policy(data, str(path), files_beside(path.absolute().parent))
 
 
-def parse_policy(data: bytes, name: str = "policy") -> Policy:
-    """Read a policy; raises PolicyError naming file, line and field for anything unknown or out of range."""
+def parse_policy(data: bytes, name: str = "policy", files: Files | None = None) -> Policy:
+    """Read a policy; raises PolicyError naming file, line and field for anything unknown or out of range.
+
+    `files` reads those that its section `evidence` names; None: it may name none.
+    """
     top = read(data, name)
     version = top.number("version", None)
     if version != VERSION:
         raise top.error("version", f"must be {VERSION}")
     max_loss, topic_loss = _loss(top)
     witness_policy, witness_quorum = _witnesses(top)
+    named: dict[str, bytes] = {}
     policy = Policy(
         digest=hashlib.sha256(data).hexdigest(),
         name=top.word("name"),
@@ -150,9 +159,24 @@ def parse_policy(data: bytes, name: str = "policy") -> Policy:
         broken=_broken(top),
         witness_policy=witness_policy,
         witness_quorum=witness_quorum,
+        evidence=read_section(top.section("evidence"), _remembering(files, named)) if top.has("evidence") else None,
+        files=named,
     )
     top.end()
     return policy
+
+
+def _remembering(files: Files | None, named: dict[str, bytes]) -> Files:
+    """Return what reads the files that a policy names, and keeps what it read."""
+
+    def read_file(name: str) -> bytes:
+        if files is None:
+            raise PolicyError("it names a file, and the policy came without its files")
+        if name not in named:
+            named[name] = files(name)
+        return named[name]
+
+    return read_file
 
 
 def _milliseconds(section: Section, name: str) -> int | None:

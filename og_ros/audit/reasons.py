@@ -62,10 +62,11 @@ class Reason:
 class Facts:
     """What the checks of one inference gave, as plain text and truth values, so that it can be kept and sent.
 
-    `registry`, `key`, `model`, `log`, `settled`, `witnessed` and `stamped` describe what was found and are empty where
-    there was none. `traced` says where each input came from, `untraced` what is missing, `hidden` which fields are not
-    clear. `source`: data begins with it; `modelless`: it names no model or driver; `observed`: its mode or its key is
-    that of who only looks on. `broken`: the signature is of a broken algorithm, and nothing shows that it is older.
+    `registry`, `key`, `model`, `log`, `settled`, `witnessed`, `stamped` and `environment` describe what was found and
+    are empty where there was none; `admitted`: the environment is what the key's certifier saw. `traced` says where
+    each input came from, `untraced` what is missing, `hidden` which fields are not clear. `source`: data begins with
+    it; `modelless`: it names no model or driver; `observed`: its mode or its key is that of who only looks on.
+    `broken`: the signature is of a broken algorithm, and nothing shows that it is older.
     """
 
     stage: str
@@ -95,6 +96,8 @@ class Facts:
     broken: bool = False
     witnessed: str = ""
     stamped: str = ""
+    environment: str = ""
+    admitted: bool = False
 
 
 def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | None) -> Facts:
@@ -132,6 +135,8 @@ def facts_of(inference: Inference, registry: Registry | None, log: LogSeen | Non
         broken=inference.broken,
         witnessed=log.witnessed if log is not None else "",
         stamped=log.stamped if log is not None else "",
+        environment=inference.environment.describe() if inference.environment is not None else "",
+        admitted=inference.environment is not None and bool(inference.environment.certifier),
     )
 
 
@@ -207,7 +212,8 @@ def _inference_authenticity(level: str, facts: Facts) -> _Told:
         because = "the stage signed what it says that it did; a stage that signs a lie is not found by its signature"
         return because, signature, _REEXECUTE
     if level == "tee":
-        return "the signing key is bound to a trusted execution environment", signature, _REEXECUTE
+        evidence = (*signature, facts.environment)
+        return "the signing key is bound to a trusted execution environment", evidence, _REEXECUTE
     if level == "re-executed":
         evidence = (*signature, _REPRODUCED)
         return "these inputs give these outputs", evidence, f"a zero-knowledge proof; {_NOT_READ}"
@@ -233,12 +239,14 @@ def _data_provenance(level: str, facts: Facts) -> _Told:
 def _execution_environment(level: str, facts: Facts) -> _Told:
     if level == "none":
         return _unsigned(facts, "a machine")
+    evidence = (facts.key, facts.environment)
+    remedy = "record its evidence, and give the policy a section `evidence`" if facts.admitted else ""
     if level == "software_key":
         because = "the key is a file as far as is known: it proves no machine and no software"
-        return because, (facts.key,), f"a measured launch whose TPM vouches for the key; {_NOT_READ}"
+        return because, evidence, "a measured launch whose TPM vouches for the key: og-ros launch-measured"
     if level == "measured":
-        return "a TPM vouches for the software that holds the key", (facts.key,), f"a key in a TEE; {_NOT_READ}"
-    return "the key is bound to a trusted execution environment", (facts.key,), ""
+        return "a TPM vouches for the software that holds the key", evidence, remedy or "a key in a TEE"
+    return "the key is bound to a trusted execution environment", evidence, remedy
 
 
 def _settlement(level: str, facts: Facts) -> _Told:

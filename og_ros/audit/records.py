@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from og_ros.attest import Attestation
+from og_ros.audit.environment import Environment
 from og_ros.audit.findings import Finding
 
 # A session is known by its key and its random id.
@@ -62,6 +63,7 @@ class Inference:
     level on each axis over the whole chain, once it is resolved. `settled` is how far a checkpoint over it came on a
     chain; empty where none did, or it is not logged. `leaf` is its place in the log, None where it is in none. `broken`
     says that its signature counts no more: the algorithm is broken, and nothing shows that it was made before.
+    `environment` is what its key's evidence shows of the time of its signature, None where there is none.
     """
 
     attestation: Attestation
@@ -74,6 +76,7 @@ class Inference:
     settled: str = ""
     leaf: int | None = None
     broken: bool = False
+    environment: Environment | None = None
     sources: list[Inference | None] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
     outputs_seen: list[bool] = field(default_factory=list)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from og_ros.attest import DataReference
 from og_ros.attest.content_key import KeyRing
 from og_ros.audit import recorded_checkpoints
+from og_ros.audit.appraiser import Appraiser
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.endurance import Endurance
@@ -32,6 +33,7 @@ from og_ros.audit.reports.report import Report
 from og_ros.audit.settled import SettlementEvidence
 from og_ros.audit.stream import Stream, arrival
 from og_ros.audit.witnessed import PublicEvidence
+from og_ros.evidence.message import EVIDENCE_TYPE
 from og_ros.log import Ledger
 from og_ros.registry import Registry
 
@@ -137,6 +139,7 @@ class _Run:
                 disclosures=self._disclosures,
                 observers=observers,
             )
+            self._read_evidence(auditor)
             stream = Stream(bag, self._registry, self._jobs, self._sealed)
             for stretch in stream:
                 for item in stretch.items:
@@ -163,6 +166,17 @@ class _Run:
             self._findings += self._disclosures.findings
         for finding in self._findings:
             auditor.report(finding)
+
+    def _read_evidence(self, auditor: Auditor) -> None:
+        """Appraise all recorded evidence, each as of its arrival, before anything is judged."""
+        topics = [topic.name for topic in self._bag.topics.values() if topic.type == EVIDENCE_TYPE]
+        if not topics:
+            return
+        appraiser = Appraiser(self._policy.evidence, self._registry)
+        for record in self._bag.records(topics):
+            found = appraiser.examine(record)
+            if found is not None:
+                auditor.take_evidence(found)
 
     def _read_log(
         self, ledger: Ledger, settlement: SettlementEvidence | None, public: PublicEvidence | None

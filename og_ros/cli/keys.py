@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from og_ros.cli.table import format_table, short_time
 
 if TYPE_CHECKING:
-    from og_ros.registry import KeyCertificate
+    from og_ros.attest.keys import PublicKey
+    from og_ros.registry import Admission, KeyCertificate
 
 EPILOG = """\
 Each stage of a robot signs with a key of its own; the registry says whose key it is. A robot's first key:
@@ -20,6 +21,11 @@ Each stage of a robot signs with a key of its own; the registry says whose key i
   og-ros keys generate keys/perception.pem
   og-ros keys certify keys/perception.pem.pub --registry registry --authority keys/authority.pem \\
       --robot robot-7 --stage perception --days 365
+
+A key that is admitted only with evidence of where it lives, as good as the policy demands of the stage:
+
+  og-ros keys certify keys/perception.pem.pub --registry registry --authority keys/authority.pem \\
+      --robot robot-7 --stage perception --evidence perception.evidence --evidence-policy policy.yaml
 
 An auditor's key, for whom recordings are sealed, and a robot's secret for commitments:
 
@@ -82,6 +88,16 @@ def add_parser(subparsers: Any) -> None:
         help="the ML-DSA-65 key that signs the log's checkpoints beside this one (role log): both are then demanded",
     )  # fmt: skip
     certify.add_argument("--days", type=positive, help="how long it is valid (default: no end)")
+    certify.add_argument(
+        "--evidence", type=Path, metavar="FILE", help="evidence of where the key lives; its appraisal is certified too"
+    )
+    certify.add_argument(
+        "--evidence-policy", type=Path, metavar="POLICY",
+        help="policy whose section `evidence` it must meet, and whose demand on the stage's execution_environment",
+    )  # fmt: skip
+    certify.add_argument(
+        "--evidence-result", type=Path, metavar="OUT", help="where the appraisal (EAR, JSON) goes, for the files"
+    )
 
     revoke = actions.add_parser("revoke", help="revoke a key")
     revoke.add_argument("key_id", metavar="ID", help="the key id, or its first 8 hex digits or more")
@@ -179,6 +195,7 @@ def _certify(args: argparse.Namespace) -> dict[str, Any]:
 
     now_ns = time.time_ns()
     public_key = load_public_half(args.file)
+    admission = _admission(args, public_key, now_ns)
     with RegistryWriter.open(args.registry, *load_signers(args.registry, args.authority)) as writer:
         certificate = writer.certify_key(
             public_key,
@@ -189,10 +206,41 @@ def _certify(args: argparse.Namespace) -> dict[str, Any]:
             origin=args.origin,
             topics=args.topic,
             post_quantum=load_ml_dsa_half(args.post_quantum) if args.post_quantum else None,
+            admission=admission,
             not_before_ns=now_ns,
             not_after_ns=now_ns + args.days * DAY_NS if args.days else None,
         )
     return _one(certificate)
+
+
+def _admission(args: argparse.Namespace, public_key: PublicKey, now_ns: int) -> Admission | None:
+    """Return what the evidence of a key shows; None where none was given and the policy, if any, asks for none."""
+    from og_ros.errors import ConfigError, EvidenceError
+
+    if args.evidence_policy is None:
+        if args.evidence is not None:
+            raise ConfigError("--evidence needs --evidence-policy: what it is to be held against")
+        if args.evidence_result is not None:
+            raise ConfigError("--evidence-result needs --evidence")
+        return None
+    from og_ros.audit.admission import admit, demanded, needs_evidence
+    from og_ros.audit.policy import load_policy
+    from og_ros.evidence.supply import load_evidence
+
+    policy = load_policy(args.evidence_policy)
+    if args.evidence is None:
+        if needs_evidence(policy, args.stage):
+            least = f"execution_environment {demanded(policy, args.stage)}"
+            raise EvidenceError(f"the policy demands {least} of stage {args.stage}: give evidence of it (--evidence)")
+        return None
+    evidence = load_evidence(args.evidence)
+    admission, result = admit(evidence, policy, public_key, args.robot, args.stage, now_ns)
+    if args.evidence_result is not None:
+        try:
+            args.evidence_result.write_bytes(result)
+        except OSError as error:
+            raise ConfigError(f"cannot write {args.evidence_result}: {error.strerror}") from error
+    return admission
 
 
 def _revoke(args: argparse.Namespace) -> dict[str, Any]:

@@ -19,8 +19,8 @@ COULD_NOT_CHECK: Final = 2
 # One module a verb, in the order that --help shows them. Each has add_parser(subparsers) and run(args) -> exit code.
 VERBS: Final = (
     "demo", "audit", "trace", "run", "watch", "record", "replay", "unseal", "disclose", "report", "summary", "profile",
-    "pack", "verify", "attestation", "registry", "keys", "log", "settle", "chain", "aggregator", "envelope", "estop",
-    "doctor",
+    "pack", "verify", "attestation", "evidence", "registry", "keys", "log", "settle", "chain", "aggregator", "envelope",
+    "estop", "doctor", "manifest", "tpm", "launch-measured",
 )  # fmt: skip
 
 DESCRIPTION: Final = """\
@@ -43,8 +43,13 @@ def build_parser(verbs: Sequence[str] = VERBS) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"og-ros {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in verbs:
-        importlib.import_module(f"og_ros.cli.{verb}").add_parser(subparsers)
+        importlib.import_module(module_of(verb)).add_parser(subparsers)
     return parser
+
+
+def module_of(verb: str) -> str:
+    """Return the module of a verb."""
+    return f"og_ros.cli.{verb.replace('-', '_')}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = words[:1] if words and words[0] in VERBS else VERBS
     args = build_parser(verbs).parse_args(words)
     try:
-        code: int = importlib.import_module(f"og_ros.cli.{args.verb}").run(args)
+        code: int = importlib.import_module(module_of(args.verb)).run(args)
         sys.stdout.flush()
         return code
     except OgError as error:

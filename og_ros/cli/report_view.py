@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from og_ros.audit.environment import place_of
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.reports.assessment import render
@@ -54,6 +55,7 @@ def show_report(report: Report, console: Console | None = None) -> None:
             console.print(Text(f"  {line}"))
     if report.endurance is not None:
         _show_endurance(report.endurance, console)
+    _show_environments(report, console)
     _show_findings(report, console)
     for profile in report.profiles:
         console.print()
@@ -103,6 +105,20 @@ def _show_endurance(endurance: Mapping[str, Any], console: Console) -> None:
         signatures = ", ".join(f"{name} {state}" for name, state in claim["signatures"].items())
         text = f"{claim['status']:<7} {claim['count']} {claim['claim']} ({signatures}): {claim['rests_on']}"
         console.print(Text(f"  {text}", style="bold red" if claim["status"] == "broken" else "default"))
+
+
+def _show_environments(report: Report, console: Console) -> None:
+    """Print what the evidence of each key shows, and what was not checked of it, if there was any."""
+    environments = report.auditor.environments.as_json()
+    if environments:
+        console.print("\nEvidence of keys:")
+    for one in environments:
+        whose = f"as {one['admitted_by']} appraised it" if one["admitted_by"] else f"appraised as {one['tier']}"
+        level = one["level"].replace("_", " ")
+        evidence = f"{one['format']}, {whose}, key in {place_of(one['key_provenance'])}"
+        console.print(Text(f"  {one['stage']}, key {one['key'][:12]}: {level} ({evidence})"))
+        for reason in one["reasons"]:
+            console.print(Text(f"    {reason['tier']} {reason['code']}: {reason['message']}", style="yellow"))
 
 
 def _show_findings(report: Report, console: Console) -> None:

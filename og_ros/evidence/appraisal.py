@@ -93,9 +93,12 @@ class Appraisal:
         return Tier.CONTRAINDICATED not in tiers and any(t in (Tier.AFFIRMING, Tier.WARNING) for t in tiers)
 
     def level(self) -> str:
-        """Return the level on the axis execution_environment that it supports: none, software_key, measured or tee."""
-        if not self.accepted:
-            return "software_key" if self.format == "software" else "none"
-        return {"software": "software_key", "tpm2-quote": "measured"}.get(
-            self.format, str(self.claims.get("level", "tee"))
-        )
+        """Return the level on the axis execution_environment that it supports: none, software_key, measured or tee.
+
+        A verifier names it in the claim `level` once all that the level stands for was checked; no claim, no level.
+        """
+        if any(reason.tier is Tier.CONTRAINDICATED for reason in self.reasons):
+            return "none"
+        if self.format == "software":
+            return "software_key"
+        return str(self.claims.get("level", "none")) if self.accepted else "none"

@@ -10,7 +10,9 @@ from typing import Final
 from og_ros.attest import DataReference, Disclosure, Statement
 from og_ros.attest.statement import Clock
 from og_ros.attest.template import AttestationReader
+from og_ros.audit.appraiser import Appraised
 from og_ros.audit.certificates import Certificates
+from og_ros.audit.environments import Environments
 from og_ros.audit.findings import Finding, Severity
 from og_ros.audit.judge import Judge
 from og_ros.audit.levels import levels_of
@@ -74,6 +76,7 @@ class Evidence:
         self._policy = policy
         self._judge = Judge(policy, registry)
         self._certificates = Certificates(registry)
+        self._environments = Environments(registry, policy.max_clock_skew_ns)
         self._reader = AttestationReader()
         self._sessions = SessionChecker()
         self._freshness = Freshness(settings.clock_tolerance_ns)
@@ -96,6 +99,14 @@ class Evidence:
         """Take note of a sensor message; of any other topic nothing counts but what a stage attests."""
         if topic in self._sensors:
             self._messages.add(topic, digest, None, now_ns)
+
+    def take_evidence(self, found: Appraised | Finding) -> None:
+        """Take evidence of a key, appraised elsewhere; it counts for chains that are joined from now on."""
+        findings = (found,) if isinstance(found, Finding) else found.findings
+        for finding in findings:
+            self.counts[finding.kind] += 1
+        if not isinstance(found, Finding):
+            self._environments.add(found)
 
     def take_attestation(self, topic: str, payload: bytes, now_ns: int, wall_ns: int) -> Link | None:
         """Read and check an attestation; returns its link, or None for one that proves nothing."""
@@ -212,7 +223,9 @@ class Evidence:
         inference = link.inference
         inference.sources = [source.inference if source is not None else None for source in joined]
         inference.seen = [source is None or source.statement.is_source for source in joined]
+        self._environments.set(inference)
         resolve([inference], lambda topic: topic not in self._sensors)
+        self._sort(link, self._environments.findings(inference))
         self._sort(link, self._judge.inference(inference, levels_of(inference)))
         stages = [stage for source in joined if source is not None for stage in source.stages]
         link.stages = tuple(dict.fromkeys([*stages, link.statement.stage]))

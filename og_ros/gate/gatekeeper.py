@@ -10,6 +10,8 @@ from typing import Final
 
 from og_ros.attest import digest
 from og_ros.attest.statement import NO_DIGEST
+from og_ros.audit.appraiser import Appraised
+from og_ros.audit.findings import Finding
 from og_ros.audit.judge import chain_latency
 from og_ros.audit.policy import Policy
 from og_ros.errors import AttestationError
@@ -88,6 +90,11 @@ class Gatekeeper:
     def take_attestation(self, topic: str, payload: bytes, now_ns: int) -> list[Verdict]:
         """Take an attestation, serialised, from whatever topic it came on."""
         self._evidence.take_attestation(topic, payload, now_ns, self._wall_clock())
+        return self.decide(now_ns)
+
+    def take_evidence(self, found: Appraised | Finding, now_ns: int) -> list[Verdict]:
+        """Take evidence of a key that was appraised elsewhere: on the way of a command there is no time for it."""
+        self._evidence.take_evidence(found)
         return self.decide(now_ns)
 
     def take_message(self, topic: str, message_digest: bytes, now_ns: int) -> list[Verdict]:

@@ -41,12 +41,16 @@ from typing import Any, Final, TypeVar
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message, serialize_message
 
-from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import Clock, Disclosure, ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
 from og_ros.errors import AttestationError, ConfigError
+from og_ros.evidence.binding import Context
+from og_ros.evidence.supply import NONE
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
 from og_ros.nodes.attested_calls import action_callback, service_callback
 from og_ros.nodes.disclosing import SessionDisclosure
+from og_ros.nodes.evidence_publisher import EvidenceChoice, EvidencePublisher, publish_evidence
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
 from og_ros.nodes.signing_queue import LAG_MS
@@ -130,6 +134,9 @@ class Attestor:
         journal: str | Path | None = None,
         journal_limit_mb: int = 64,
         journal_days: float = 7.0,
+        evidence: str = NONE,
+        evidence_file: str | Path | None = None,
+        evidence_renew_s: float = 240.0,
     ) -> None:
         """Begin a session.
 
@@ -137,7 +144,7 @@ class Attestor:
             node: the node; its class's source file is the pre- and post-processing whose digest is attested.
             stage: role in the decision chain.
             model: the model's file, which is hashed now. For rules in code give the source file.
-            key: PEM file of the private key (mode 0600).
+            key: PEM file of the private key (mode 0600), or the URI of one in a PKCS#11 token.
             robot: name of the robot; none: OG_ROS_ROBOT in the environment, or the node's namespace, or "robot".
             model_digest: 32 bytes that name the model, in place of `model` (weights that are in no single file).
             model_name, model_version, model_format: as in the registry; none: from the file's name.
@@ -150,6 +157,7 @@ class Attestor:
             disclosure_key, disclosure_directory, disclosure_recipients, disclosure_limit_mb: as for a stage, see
                 og_ros.stages.pipeline.StageConfig.
             journal, journal_limit_mb, journal_days: as for a stage, see there.
+            evidence, evidence_file, evidence_renew_s: as for a stage, see there.
 
         Raises KeyFileError, ModelError, RegistryError, DisclosureError, LogError or ConfigError.
         """
@@ -158,7 +166,7 @@ class Attestor:
         path = Path(model) if model is not None else None
         self.node = node
         self.faults = Faults(node.get_logger())
-        signer = SoftwareSigner.load(Path(key))
+        signer = load_signer(key)
         reference = ModelReference(
             name=model_name or (path.stem if path is not None else stage),
             version=model_version,
@@ -206,6 +214,10 @@ class Attestor:
             report=self.faults.report,
         )
         self._service = serve(node, self._journal)
+        file = Path(evidence_file) if evidence_file is not None else None
+        self._choice = EvidenceChoice(evidence, file, evidence_renew_s)
+        self._evidence: EvidencePublisher | None = None
+        self._signer = signer
         self._attestations = AttestationPublisher(
             session, self._send, self.faults.report, queue, self._disclosure.rules, self._journal, signing_lag_ms
         )
@@ -249,11 +261,18 @@ class Attestor:
         return ActionServer(self.node, action_type, action_name, execute, **options)
 
     def announce(self, publisher: Any) -> None:
-        """Publish attestations beside a publisher, if it is the first."""
+        """Publish attestations, and evidence of the key, beside a publisher, if it is the first.
+
+        Raises EvidenceError where there is to be evidence, and it cannot be had.
+        """
         if self._publisher is None:
             kind = message_class("og_ros/msg/Attestation")
             where = self._topic or publisher.topic_name + ATTESTATION_SUFFIX
             self._publisher = self.node.create_publisher(kind, where, attestation_qos())
+            whose = Context(self.session.robot, self.session.stage)
+            self._evidence = publish_evidence(
+                self.node, self._publisher.topic_name, self._signer, whose, self._choice, self.faults.report
+            )
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[[Any], None], qos_profile: Any, **options: Any
@@ -325,6 +344,8 @@ class Attestor:
 
     def close(self) -> None:
         """Publish every attestation that is due, and end the session; waits shortly until subscribers have them."""
+        if self._evidence is not None:
+            self._evidence.close()
         self._attestations.close()
         self._journal.close()
         self._disclosure.close()

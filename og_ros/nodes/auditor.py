@@ -23,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest import Attestation as AttestationRecord
+from og_ros.audit.appraiser import Appraised, Appraiser
 from og_ros.audit.auditor import Auditor
 from og_ros.audit.examine import message_of
 from og_ros.audit.findings import Finding as FoundThing
@@ -36,6 +37,8 @@ from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
 from og_ros.nodes.arrival_clock import ArrivalClock
 from og_ros.nodes.catching_up import CatchingUp
+from og_ros.nodes.evidence_desk import EvidenceDesk
+from og_ros.nodes.faults import Faults
 from og_ros.nodes.log_writer import LogWriter, open_log
 from og_ros.nodes.parameters import declare, describe
 from og_ros.nodes.process import run_node
@@ -163,7 +166,9 @@ class AuditorNode(Node):
         self._attestations: dict[str, Any] = {}
         self._data: dict[str, Any] = {}
         self._unusable: set[str] = set()
-        self._queue: queue.Queue[Message | Record | None] = queue.Queue(QUEUE_SIZE)
+        self._queue: queue.Queue[Message | Record | Appraised | FoundThing | None] = queue.Queue(QUEUE_SIZE)
+        appraiser = Appraiser(self._policy.evidence, self._registry)
+        self._desk = EvidenceDesk(self, appraiser, self._queue.put, Faults(self.get_logger()).report)
         self._lock = threading.Lock()
         self._stages: dict[str, _Stage] = {}
         self._recent: deque[Finding] = deque(maxlen=RECENT_FINDINGS)
@@ -200,6 +205,7 @@ class AuditorNode(Node):
         """Judge and log what arrived, sign a last checkpoint, and stop the worker."""
         self._discovery.cancel()
         self._status_timer.cancel()
+        self._desk.close()
         if self._worker.is_alive():
             self._queue.put(None)
             self._worker.join(timeout=30.0)
@@ -240,6 +246,7 @@ class AuditorNode(Node):
             self._attestations[topic] = self.create_subscription(
                 Attestation, topic, lambda raw: self._take_attestation(topic, raw), attestation_qos(), raw=True
             )
+            self._desk.listen(topic)
         if topic.endswith(ATTESTATION_SUFFIX):
             self._watch(topic[: -len(ATTESTATION_SUFFIX)])
 
@@ -356,7 +363,10 @@ class AuditorNode(Node):
         except queue.Empty:
             return True
 
-    def _feed(self, item: Message | Record) -> None:
+    def _feed(self, item: Message | Record | Appraised | FoundThing) -> None:
+        if isinstance(item, (Appraised, FoundThing)):
+            self._auditor.take_evidence(item)
+            return
         self._fed_ns = item.received_ns
         if isinstance(item, Record):
             self._auditor.feed(item)

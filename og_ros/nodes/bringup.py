@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE
+from og_ros.attest.key_reference import beside
 from og_ros.errors import ConfigError
 from og_ros.stages.pipeline import ATTESTATION_SUFFIX, Parameter, Pipeline, StageConfig, to_parameters
 from og_ros.stages.schema import build
@@ -68,6 +69,9 @@ class SourceSection:
     journal: Path | None = None
     journal_limit_mb: int | None = None
     journal_days: float | None = None
+    evidence: str | None = None
+    evidence_file: Path | None = None
+    evidence_renew_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,9 @@ class WitnessSection:
     journal: Path | None = None
     journal_limit_mb: int | None = None
     journal_days: float | None = None
+    evidence: str | None = None
+    evidence_file: Path | None = None
+    evidence_renew_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,7 @@ class RecorderSection:
     output: Path
     topics: tuple[str, ...] | None = None
     all: bool | None = None
+    evidence: bool | None = None
     compression: str | None = None
     duration: float | None = None
     memory_mb: int | None = None
@@ -428,7 +436,7 @@ def _given(
     for name in (item.name for item in fields(section)):
         value = getattr(section, name)
         if isinstance(value, Path):
-            given[name] = str(base / value)
+            given[name] = str(beside(base, value))
         elif isinstance(value, tuple):
             texts = [str(base / item) if isinstance(item, Path) else item for item in value]
             given[name] = texts or [""]  # ROS has no empty list of texts

@@ -18,6 +18,8 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.audit.appraiser import Appraised
+from og_ros.audit.findings import Finding
 from og_ros.audit.gate_decisions import GATE_STAGE
 from og_ros.errors import AttestationError, ConfigError, OgError
 from og_ros.gate import estop
@@ -134,7 +136,7 @@ class GateNode(LifecycleNode):
     on_error = on_cleanup
 
     def _configure(self) -> None:
-        self._work = set_up(self, self._given, self.faults)
+        self._work = set_up(self, self._given, self.faults, self._take_evidence)
         # Steady: with simulated time the gate must look around before /clock runs, and while it stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._steady_timers = [
@@ -180,6 +182,8 @@ class GateNode(LifecycleNode):
         work.worker.start(
             Reason(anew, "the gate stood still, heard nothing any more, and started anew") if anew else None
         )
+        for found in work.desk.found:  # what was published before this activation does not come again
+            work.worker.offer(Kind.EVIDENCE, found)
         self._active = True
         self.get_logger().info(
             f"{work.settings.mode}: {work.settings.command} → {work.outlets.output.topic_name}, sensors "
@@ -204,6 +208,7 @@ class GateNode(LifecycleNode):
         for subscription in work.subscriptions.values():
             self.destroy_subscription(subscription)
         self.destroy_service(self._service)
+        work.desk.close()
         work.outlets.attestations.close()
         publishers = [p for p in (outlets.output, outlets.hand_over, outlets.verdicts, work.attestation_publisher) if p]
         wait_until_heard(publishers)
@@ -277,6 +282,7 @@ class GateNode(LifecycleNode):
             self._work.subscriptions[topic] = self.create_subscription(
                 Attestation, topic, callback, attestation_qos(), raw=True
             )
+            self._work.desk.listen(topic)
 
     def _on_command(self, payload: bytes) -> None:
         work = self._work
@@ -295,6 +301,11 @@ class GateNode(LifecycleNode):
 
     def _on_attestation(self, topic: str, payload: bytes) -> None:
         self._offer(Kind.ATTESTATION, topic, payload)
+
+    def _take_evidence(self, found: Appraised | Finding) -> None:
+        work = self._work
+        if work is not None and work.worker is not None:
+            work.worker.offer(Kind.EVIDENCE, found)
 
     def _on_input(self, topic: str, payload: bytes) -> None:
         self._offer(Kind.INPUT, topic, payload)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 class Kind(IntEnum):
     """What a record is."""
 
-    COMMAND, ATTESTATION, MESSAGE, CONDITION, CLEAR, RESET, STOP, INPUT, EMERGENCY = range(9)
+    COMMAND, ATTESTATION, MESSAGE, CONDITION, CLEAR, RESET, STOP, INPUT, EMERGENCY, EVIDENCE = range(10)
 
 
 Record: TypeAlias = tuple[Kind, Any, Any]

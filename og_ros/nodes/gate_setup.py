@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +11,11 @@ from typing import Any, Final
 from rclpy.node import Node
 
 import og_ros
-from og_ros.attest import ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
+from og_ros.attest.signer import Signer
+from og_ros.audit.appraiser import Appraised, Appraiser
+from og_ros.audit.findings import Finding
 from og_ros.audit.gate_decisions import GATE_FORMAT, GATE_STAGE
 from og_ros.audit.policy import Policy, load_policy
 from og_ros.errors import ConfigError, EnvelopeError
@@ -22,6 +27,7 @@ from og_ros.gate.settings import GateSettings
 from og_ros.msg import Attestation
 from og_ros.msg import Verdict as VerdictMessage
 from og_ros.nodes.attestation_publisher import AttestationPublisher
+from og_ros.nodes.evidence_desk import EvidenceDesk
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.gate_parameters import GateParameters
 from og_ros.nodes.gate_worker import GateWorker, Outlets
@@ -40,17 +46,23 @@ class GateWork:
     settings: GateSettings
     registry: Registry
     policy: Policy
-    signer: SoftwareSigner
+    signer: Signer
     motion: SafeMotion
     outlets: Outlets
     attestation_publisher: Any
+    desk: EvidenceDesk
     subscriptions: dict[str, Any] = field(default_factory=dict)
     limits: Limits | None = None
     worker: GateWorker | None = None
 
 
-def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
-    """Read parameters, registry, policy and key, and make the publishers; raises OgError for what cannot work."""
+def set_up(
+    node: Node, given: GateParameters, faults: Faults, take_evidence: Callable[[Appraised | Finding], None]
+) -> GateWork:
+    """Read parameters, registry, policy and key, and make the publishers; raises OgError for what cannot work.
+
+    `take_evidence` gets evidence of keys once it is appraised, on a thread of its own.
+    """
     settings = given.settings()
     robot = settings.robot
     for name in ("registry", "key", "output", "type", "robot"):
@@ -70,7 +82,7 @@ def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
     pinned = given.text("registry_root") or policy.registry_root
     registry = Registry.open(Path(given.text("registry")), pinned_root=pinned)
     Gatekeeper(settings, registry, policy)  # what is wrong with the policy must show now
-    signer = SoftwareSigner.load(Path(given.text("key")))
+    signer = load_signer(given.text("key"))
     kind = message_class(given.text("type"))
     motion = SafeMotion(settings.behaviour, kind)
     own_digest = bytes.fromhex(policy.digest) if policy.digest else hashlib.sha256().digest()
@@ -91,7 +103,8 @@ def set_up(node: Node, given: GateParameters, faults: Faults) -> GateWork:
         verdicts,
         AttestationPublisher(session, publisher.publish, faults.report, SIGNING_QUEUE),
     )
-    return GateWork(settings, registry, policy, signer, motion, outlets, publisher)
+    desk = EvidenceDesk(node, Appraiser(policy.evidence, registry), take_evidence, faults.report)
+    return GateWork(settings, registry, policy, signer, motion, outlets, publisher, desk)
 
 
 def read_limits(work: GateWork, given: GateParameters) -> Limits | None:

@@ -166,6 +166,8 @@ class GateWorker:
             return self.keeper.take_attestation(one, other, now)
         if kind is Kind.MESSAGE:
             return self.keeper.take_message(one, other, now)
+        if kind is Kind.EVIDENCE:
+            return self.keeper.take_evidence(one, now)
         if kind is Kind.CONDITION:
             verdict = self.keeper.set_condition(one, now)
             return [verdict] if verdict is not None else []

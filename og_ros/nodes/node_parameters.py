@@ -11,6 +11,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from og_ros.errors import ConfigError
+from og_ros.nodes.evidence_publisher import EvidenceChoice
 from og_ros.nodes.parameters import Bounds, declare, describe
 from og_ros.nodes.record_session import Signing
 from og_ros.stages.pipeline import BOUNDS
@@ -18,7 +19,7 @@ from og_ros.stages.pipeline import BOUNDS
 TEXTS: Final = Parameter.Type.STRING_ARRAY
 SIGNING: Final[dict[str, tuple[Any, str]]] = {
     "robot": ("", "name of the robot in every record; none: OG_ROS_ROBOT, the namespace, or robot"),
-    "key": ("", "PEM file of the private key (mode 0600)"),
+    "key": ("", "PEM file of the private key (mode 0600), or pkcs11: URI"),
     "registry": ("", "directory of the registry that must certify the key"),
     "registry_root": ("", "sha256:... fingerprint that the registry's root must have"),
     "require_certified": (True, "refuse to start with a key that the registry does not certify"),
@@ -30,6 +31,9 @@ SIGNING: Final[dict[str, tuple[Any, str]]] = {
     "journal": ("", "directory of the journal; empty: memory"),
     "journal_limit_mb": (64, "size of the journal, MB; the oldest records make room"),
     "journal_days": (7.0, "age at which records leave the journal, days"),
+    "evidence": ("none", "attester that shows where the key lives, such as software or tpm2-quote; none: no evidence"),
+    "evidence_file": ("", "evidence that a measured launch made, in place of an attester"),
+    "evidence_renew_s": (240.0, "s after which evidence is made anew, or the file is looked at again"),
 }
 
 _BOUNDS: Final[dict[str, Bounds]] = {**BOUNDS, "patience_ms": (0.0, 10_000.0)}
@@ -98,4 +102,5 @@ class NodeParameters:
             journal=self.path("journal"),
             journal_limit_mb=int(self.number("journal_limit_mb")),
             journal_days=self.number("journal_days"),
+            evidence=EvidenceChoice(self.text("evidence"), self.path("evidence_file"), self.number("evidence_renew_s")),
         )

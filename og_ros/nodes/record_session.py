@@ -11,10 +11,13 @@ from pathlib import Path
 from rclpy.node import Node
 
 import og_ros
-from og_ros.attest import Clock, Mode, ModelReference, Runtime, Session, SoftwareSigner
+from og_ros.attest import Clock, Mode, ModelReference, Runtime, Session
+from og_ros.attest.key_reference import load_signer
 from og_ros.attest.statement import NO_DIGEST
+from og_ros.evidence.binding import Context
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Inference, Message
+from og_ros.nodes.evidence_publisher import NO_EVIDENCE, EvidenceChoice, publish_evidence
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
 from og_ros.nodes.topics import attestation_qos, message_class, wait_until_heard
@@ -29,12 +32,13 @@ class Signing:
 
     Attributes:
         stage: name of the source, or of the stage that is observed.
-        key: PEM file of the private key (mode 0600).
+        key: PEM file of the private key (mode 0600), or the URI of one in a PKCS#11 token.
         robot: none: OG_ROS_ROBOT in the environment, or the node's namespace, or "robot".
         registry, registry_root: when given, the key must be certified there, and the model if one is named.
         queue: records that may wait for their signature; then whoever adds one waits.
         journal: directory of the journal; none: the newest records, in memory.
         journal_limit_mb, journal_days: as for a stage, see og_ros.stages.pipeline.StageConfig.
+        evidence: what shows where the key lives.
     """
 
     stage: str
@@ -46,6 +50,7 @@ class Signing:
     journal: Path | None = None
     journal_limit_mb: int = 64
     journal_days: float = 7.0
+    evidence: EvidenceChoice = NO_EVIDENCE
 
 
 class RecordSession:
@@ -66,7 +71,7 @@ class RecordSession:
 
         Raises KeyFileError, RegistryError, LogError or ConfigError.
         """
-        signer = SoftwareSigner.load(signing.key)
+        signer = load_signer(signing.key)
         robot = signing.robot or os.environ.get("OG_ROS_ROBOT") or node.get_namespace().strip("/") or "robot"
         if signing.registry is not None:
             require_certified(
@@ -99,6 +104,14 @@ class RecordSession:
         )
         self._service = serve(node, self._journal)
         self._publisher = node.create_publisher(message_class("og_ros/msg/Attestation"), topic, attestation_qos())
+        self._evidence = publish_evidence(
+            node,
+            self._publisher.topic_name,
+            signer,
+            Context(robot, signing.stage),
+            signing.evidence,
+            self.faults.report,
+        )
         self._attestations = AttestationPublisher(
             session, self._publisher.publish, self.faults.report, signing.queue, journal=self._journal, mode=mode
         )
@@ -142,6 +155,8 @@ class RecordSession:
         if self._closed:
             return
         self._closed = True
+        if self._evidence is not None:
+            self._evidence.close()
         self._attestations.close()
         self._journal.close()
         if self._node.context.ok():

@@ -21,6 +21,7 @@ from og_ros.attest.commitment import load_secret
 from og_ros.attest.content_key import PERIOD_S, load_recipients
 from og_ros.attest.sealing import Sealer
 from og_ros.errors import BagError, ConfigError
+from og_ros.evidence.message import EVIDENCE_TYPE, evidence_topic
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.interface_definition import interface_definition
 from og_ros.nodes.parameters import Bounds, declare, describe
@@ -35,6 +36,7 @@ _PARAMETERS: Final[dict[str, tuple[Any, str]]] = {
     "output": ("", "directory of the recording; it must not exist"),
     "topics": (Parameter.Type.STRING_ARRAY, "topics to record; TOPIC:TYPE subscribes before there is a publisher"),
     "all": (False, "record every topic but hidden ones"),
+    "evidence": (True, "record the evidence of keys beside every topic of attestations that is recorded"),
     "compression": ("none", "none or zstd (a chunk at a time)"),
     "duration": (0.0, "s; 0: until stopped"),
     "memory_mb": (256, "messages that wait for the disk take at most so much memory, MB; what is more is dropped"),
@@ -155,8 +157,11 @@ class Recorder(Node):
         for topic, kind in self._wanted.items():
             if kind and topic not in present:
                 present[topic] = [kind]
+        beside = {evidence_topic(topic) for topic in self._wanted} if self._value("evidence") else set()
         for topic, kinds in present.items():
-            if topic in self._wanted or (self._all and not any(part.startswith("_") for part in topic.split("/"))):
+            hidden = any(part.startswith("_") for part in topic.split("/"))
+            evidence = topic in beside and EVIDENCE_TYPE in kinds
+            if topic in self._wanted or evidence or (self._all and not hidden):
                 self._follow(topic, kinds)
 
     def _follow(self, topic: str, kinds: Sequence[str]) -> None:

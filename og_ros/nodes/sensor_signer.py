@@ -28,6 +28,7 @@ from rclpy.serialization import serialize_message
 from og_ros.audit.examine import stamp_of
 from og_ros.errors import AttestationError, ConfigError
 from og_ros.nodes.attestation_publisher import Message
+from og_ros.nodes.evidence_publisher import NO_EVIDENCE, EvidenceChoice
 from og_ros.nodes.record_session import RecordSession, Signing, named_model, runtime_of
 from og_ros.nodes.topics import ATTESTATION_SUFFIX, has_header, type_name
 from og_ros.stages.runtime import source_of
@@ -73,20 +74,22 @@ class SensorSigner:
         journal: str | Path | None = None,
         journal_limit_mb: int = 64,
         journal_days: float = 7.0,
+        evidence: EvidenceChoice = NO_EVIDENCE,
     ) -> None:
         """Begin a session.
 
         Args:
             node: the driver; its class's source file is named in the records as the processing.
             source: name of the source, as its key's certificate has it for `--stage`.
-            key: PEM file of the private key (mode 0600).
+            key: PEM file of the private key (mode 0600), or the URI of one in a PKCS#11 token.
             topics: the topics that it signs, and no other.
             driver, driver_name, driver_version: file (program, firmware) and name of the driver, if the registry
                 certifies it as it certifies models; none: the records name no driver.
             attestation_topic: none: `<first topic>/attestation`.
             digest: algorithm of the messages' digests; every stage that reads a topic must use the same.
             rule: how the messages came to be signed, in the records' runtime options.
-            robot, registry, registry_root, queue, journal, journal_limit_mb, journal_days: see Signing.
+            robot, registry, registry_root, queue, journal, journal_limit_mb, journal_days, evidence: see
+                Signing.
 
         Raises KeyFileError, ModelError, RegistryError, LogError or ConfigError.
         """
@@ -106,6 +109,7 @@ class SensorSigner:
                 journal=Path(journal) if journal else None,
                 journal_limit_mb=journal_limit_mb,
                 journal_days=journal_days,
+                evidence=evidence,
             ),
             topic=attestation_topic or self.topics[0] + ATTESTATION_SUFFIX,
             model=named_model(Path(driver) if driver else None, driver_name or source, driver_version, "driver"),

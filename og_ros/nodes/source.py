@@ -65,6 +65,7 @@ class Source(Node):
             journal=signing.journal,
             journal_limit_mb=signing.journal_limit_mb,
             journal_days=signing.journal_days,
+            evidence=signing.evidence,
         )
         self.faults = self._signer.faults
         for topic, kind in kinds.items():

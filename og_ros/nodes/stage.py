@@ -15,13 +15,17 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from og_ros.attest import Clock, Disclosure, ModelReference, Session, SoftwareSigner
+from og_ros.attest import Clock, Disclosure, ModelReference, Session
 from og_ros.attest.digest import is_computable
+from og_ros.attest.key_reference import load_signer
+from og_ros.attest.signer import Signer
 from og_ros.errors import ConfigError, OgError
+from og_ros.evidence.binding import Context
 from og_ros.log.journal import Journal
 from og_ros.nodes.attestation_publisher import AttestationPublisher, Message
 from og_ros.nodes.attestation_publisher import Inference as Attested
 from og_ros.nodes.disclosing import SessionDisclosure
+from og_ros.nodes.evidence_publisher import EvidenceChoice, EvidencePublisher, publish_evidence
 from og_ros.nodes.faults import Faults
 from og_ros.nodes.journal_service import serve
 from og_ros.nodes.parameters import Bounds, describe
@@ -53,7 +57,7 @@ _DESCRIPTIONS: Final = {
     "model.optimization": "graph optimisation: disabled, basic, extended or all",
     "model.provider": "execution provider: cpu, cuda, tensorrt, openvino, or onnxruntime's own name of one",
     "model.fallback": "providers that may run what it does not, in order; none: it alone, or the stage does not start",
-    "key": "PEM file of the private key (mode 0600)",
+    "key": "PEM file of the private key (mode 0600), or a pkcs11: URI",
     "registry": "directory of the registry that must certify model and key",
     "registry_root": "sha256:... fingerprint that the registry's root must have",
     "require_certified": "refuse to activate with a model or key that the registry does not certify",
@@ -67,6 +71,9 @@ _DESCRIPTIONS: Final = {
     "journal": "directory of the journal, from which it serves attestations that somebody missed; empty: memory",
     "journal_limit_mb": "size of the journal, MB; the oldest attestations make room",
     "journal_days": "age at which attestations leave the journal, days",
+    "evidence": "attester that shows where the key lives, such as software or tpm2-quote; none: no evidence",
+    "evidence_file": "evidence that a measured launch made, in place of an attester",
+    "evidence_renew_s": "s after which evidence is made anew, or the file is looked at again",
     "disclosure": "how attestations name these messages: clear (digest), committed (salted digest) or absent",
     "digest": "algorithm of these messages' digest: sha256, blake3 or sha256-tree",
     "topic": "topic of this input or output",
@@ -81,7 +88,9 @@ _DESCRIPTIONS: Final = {
 }
 
 # Declared whether given or not, so that ROS tools show their bounds.
-_NUMBERS: Final = ("model.threads", "queue", "journal_limit_mb", "journal_days", "disclosure_limit_mb")
+_NUMBERS: Final = (
+    "model.threads", "queue", "journal_limit_mb", "journal_days", "disclosure_limit_mb", "evidence_renew_s",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +109,11 @@ class _Work:
 
     config: StageConfig
     inference: Inference
-    signer: SoftwareSigner
+    signer: Signer
     attestations: AttestationPublisher
     disclosure: SessionDisclosure
     journal: Journal
+    evidence: EvidencePublisher | None
     journal_service: Any
     publishers: list[Any]
     attestation_publisher: Any
@@ -232,7 +242,7 @@ class Stage(LifecycleNode):
         for port in (*config.inputs.values(), *config.outputs.values()):
             if not is_computable(port.digest):
                 raise ConfigError(f"digest {port.digest} needs the PyPI package {port.digest}")
-        signer = SoftwareSigner.load(config.key)
+        signer = load_signer(config.key)
         inference = Inference.configure(config)
         input_types = [message_class(port.type) for port in config.inputs.values()]
         output_types = [message_class(port.type) for port in config.outputs.values()]
@@ -268,6 +278,9 @@ class Stage(LifecycleNode):
         topic = config.attestation_topic or outputs[0].topic_name + ATTESTATION_SUFFIX
         publisher = self.create_publisher(attestation_type, topic, attestation_qos())
         input_topics = [self.resolve_topic_name(port.topic) for port in config.inputs.values()]
+        whose = Context(config.robot, config.stage)
+        chosen = EvidenceChoice(config.evidence, config.evidence_file, config.evidence_renew_s)
+        evidence = publish_evidence(self, publisher.topic_name, signer, whose, chosen, self.faults.report)
         self._work = _Work(
             config=config,
             inference=inference,
@@ -283,6 +296,7 @@ class Stage(LifecycleNode):
             ),
             disclosure=disclosure,
             journal=journal,
+            evidence=evidence,
             journal_service=serve(self, journal),
             publishers=outputs,
             attestation_publisher=publisher,
@@ -404,11 +418,14 @@ class Stage(LifecycleNode):
             return
         for subscription in work.subscriptions:
             self.destroy_subscription(subscription)
+        if work.evidence is not None:
+            work.evidence.close()
         work.attestations.close()
         self.destroy_service(work.journal_service)
         work.journal.close()
         kept = work.disclosure.close()
-        publishers = [*work.publishers, work.attestation_publisher]
+        evidence = [work.evidence.publisher] if work.evidence is not None else []
+        publishers = [*work.publishers, work.attestation_publisher, *evidence]
         wait_until_heard(publishers)
         for publisher in publishers:
             self.destroy_publisher(publisher)

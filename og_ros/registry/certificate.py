@@ -19,6 +19,9 @@ KEY_ROLES: Final = ("stage", "source", "observer", "log", "witness", "auditor", 
 another node was seen to do, a log's checkpoints, cosignatures of them, audit reports, narrower envelopes and emergency
 stops (so that such a key can be revoked), a robot's checkpoints on a chain, a settlement endpoint's log."""
 
+ADMITTED_LEVELS: Final = ("software_key", "measured", "tee")
+"""The levels of the axis execution_environment that evidence of a key may have shown."""
+
 ROBOT_ROLES: Final = ("stage", "source", "observer")
 """The roles of keys that sign attestations, each for one stage of one robot."""
 
@@ -106,15 +109,39 @@ class ModelCertificate:
         return not self.stages or stage in self.stages
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the certifier found when it appraised evidence of a key's environment, before it certified the key.
+
+    Attributes:
+        format: of the evidence, such as tpm2-quote.
+        level: on the axis execution_environment, out of ADMITTED_LEVELS.
+        provenance: where the key lives, as the evidence shows it: software, tpm-quoted, tpm-resident, tee …
+        verified_at_ns, valid_until_ns: when it was appraised, and until when that result was good by itself.
+        policy: SHA-256 of the appraisal policy.
+        result: SHA-256 of the result (EAR, JSON) that the certifier has; zeros: it kept none.
+        verifier: name and version of the program.
+    """
+
+    format: str
+    level: str
+    provenance: str
+    verified_at_ns: int
+    valid_until_ns: int
+    policy: bytes
+    result: bytes
+    verifier: str
+
+
 @dataclass(frozen=True)
 class KeyCertificate:
     """A key that may sign: for which role, robot, stage and vendor, from when to when (ns).
 
-    `algorithm` is the one that the key itself has. `origin` is the name of a log, witness or endpoint key in C2SP
-    checkpoints, empty for other roles; `robot` and `stage` are empty where the role does not need them. `topics` are
-    those that a key of role source may say where data begins on, empty for other roles. `post_quantum_pem` is the
-    ML-DSA-65 key that signs beside a log's key (PEM), empty where there is none: then every checkpoint must carry both
-    signatures.
+    `algorithm` is the one that the key itself has. `admission` is there where the key came with evidence. `origin` is
+    the name of a log, witness or endpoint key in C2SP checkpoints, empty for other roles; `robot` and `stage` are empty
+    where the role does not need them. `topics` are those that a key of role source may say where data begins on, empty
+    for other roles. `post_quantum_pem` is the ML-DSA-65 key that signs beside a log's key (PEM), empty where there is
+    none: then every checkpoint must carry both signatures.
     """
 
     key_id: bytes
@@ -130,6 +157,7 @@ class KeyCertificate:
     certifier: str
     topics: tuple[str, ...] = ()
     post_quantum_pem: str = ""
+    admission: Admission | None = None
     revoked_at_ns: int | None = None
     revocation_reason: str = ""
 

@@ -11,9 +11,11 @@ from og_ros.attest.statement import Algorithm
 from og_ros.errors import KeyFileError, RegistryError
 from og_ros.registry import strict_json
 from og_ros.registry.certificate import (
+    ADMITTED_LEVELS,
     KEY_ROLES,
     ROBOT_ROLES,
     ROLES,
+    Admission,
     Authority,
     KeyCertificate,
     ModelCertificate,
@@ -173,7 +175,8 @@ def decode_model(kind: str, payload: bytes, what: str) -> ModelCertificate:
 def encode_key(key: KeyCertificate) -> bytes:
     """Return the payload of a key certificate; its revocation is not part of it.
 
-    Only a source's has topics, and only a log's may have a second key.
+    Only a source's has topics, only a log's may have a second key, and only that of a key which came with evidence has
+    `evidence`.
     """
     return strict_json.dumps(
         {
@@ -191,6 +194,7 @@ def encode_key(key: KeyCertificate) -> bytes:
             "certifier": key.certifier,
             **({"topics": list(key.topics)} if key.topics or key.role == SOURCE else {}),
             **({"post_quantum": key.post_quantum_pem} if key.post_quantum_pem else {}),
+            **({"evidence": _encode_admission(key.admission)} if key.admission is not None else {}),
         }
     )
 
@@ -202,11 +206,14 @@ def decode_key(payload: bytes, what: str) -> KeyCertificate:
         "not_before", "not_after", "certifier",
     )  # fmt: skip
     kinds: dict[str, type] = dict.fromkeys(names, str)
-    found = strict_json.loads(payload, what, MAX_ENTRY)
-    if isinstance(found, dict) and found.get("role") == SOURCE:
-        kinds["topics"] = list
-    if isinstance(found, dict) and "post_quantum" in found:
-        kinds["post_quantum"] = str
+    given = strict_json.loads(payload, what, MAX_ENTRY)
+    if isinstance(given, dict):
+        if given.get("role") == SOURCE:
+            kinds["topics"] = list
+        if "post_quantum" in given:
+            kinds["post_quantum"] = str
+        if "evidence" in given:
+            kinds["evidence"] = dict
     tree = _payload(payload, what, kinds)
     public_key = _public_key(tree["public_key"], what)
     key_id = keys.key_id(public_key)
@@ -234,6 +241,7 @@ def decode_key(payload: bytes, what: str) -> KeyCertificate:
         certifier=_name(tree, "certifier", what),
         topics=_topics(tree, what),
         post_quantum_pem=_post_quantum(tree, what),
+        admission=_admission(tree["evidence"], f"{what}: evidence") if "evidence" in tree else None,
     )
 
 
@@ -351,6 +359,37 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
             raise RegistryError(f"{what}: a key of role {role} needs an origin, its name in checkpoints, without a +")
     elif tree["origin"]:
         raise RegistryError(f"{what}: only a key of role log, witness or endpoint has an origin")
+
+
+def _encode_admission(admission: Admission) -> dict[str, str]:
+    return {
+        "format": admission.format,
+        "level": admission.level,
+        "key_provenance": admission.provenance,
+        "verified_at": format_time(admission.verified_at_ns),
+        "valid_until": format_time(admission.valid_until_ns),
+        "policy": format_digest(admission.policy),
+        "result": format_digest(admission.result),
+        "verifier": admission.verifier,
+    }
+
+
+def _admission(tree: dict[str, Any], what: str) -> Admission:
+    """Read what the certifier found about a key's evidence."""
+    names = ("format", "level", "key_provenance", "verified_at", "valid_until", "policy", "result", "verifier")
+    tree = strict_json.fields(tree, what, dict.fromkeys(names, str))
+    if tree["level"] not in ADMITTED_LEVELS:
+        raise RegistryError(f"{what}: level is {tree['level'][:40]!a}; it must be one of {', '.join(ADMITTED_LEVELS)}")
+    return Admission(
+        format=_name(tree, "format", what),
+        level=tree["level"],
+        provenance=_name(tree, "key_provenance", what),
+        verified_at_ns=_time(tree, "verified_at", what),
+        valid_until_ns=_time(tree, "valid_until", what),
+        policy=parse_digest(tree["policy"], f"{what}: policy"),
+        result=parse_digest(tree["result"], f"{what}: result"),
+        verifier=check_text(f"{what}: verifier", tree["verifier"]),
+    )
 
 
 def _topics(tree: dict[str, Any], what: str) -> tuple[str, ...]:

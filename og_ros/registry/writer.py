@@ -16,6 +16,7 @@ from og_ros.errors import RegistryError
 from og_ros.registry import dsse, entry, files, openssf
 from og_ros.registry.certificate import (
     ROLES,
+    Admission,
     Authority,
     KeyCertificate,
     ModelCertificate,
@@ -193,10 +194,11 @@ class RegistryWriter:
         origin: str = "",
         topics: Sequence[str] = (),
         post_quantum: MLDSA65PublicKey | None = None,
+        admission: Admission | None = None,
         not_before_ns: int | None = None,
         not_after_ns: int | None = None,
     ) -> KeyCertificate:
-        """Certify a key for a role out of KEY_ROLES.
+        """Certify a key for a role out of KEY_ROLES; `admission` is what was found about evidence that came with it.
 
         Keys of stages, sources and observers need robot and stage, a source's its topics too, those of logs, witnesses
         and endpoints an origin. `post_quantum` is the ML-DSA-65 key that signs a log's checkpoints beside its key.
@@ -218,6 +220,7 @@ class RegistryWriter:
             certifier=certifier.name,
             topics=tuple(topics),
             post_quantum_pem="" if post_quantum is None else ml_dsa.public_pem(post_quantum),
+            admission=admission,
         )
         payload = entry.encode_key(certificate)
         entry.decode_key(payload, "the certificate")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from og_ros.attest.key_reference import beside
 from og_ros.attest.statement import MAX_REFERENCES
 from og_ros.errors import ConfigError
 from og_ros.stages.model import Optimization, SessionOptions
@@ -36,7 +37,11 @@ BOUNDS: Final[dict[str, tuple[int, int] | tuple[float, float]]] = {
     "journal_limit_mb": (1, 1_000_000),
     "journal_days": (0.001, 36_500.0),
     "disclosure_limit_mb": (8, 10_000_000),
+    "evidence_renew_s": (1.0, 86_400.0),
 }
+_BOUNDED: Final = (
+    "queue", "signing_lag_ms", "journal_limit_mb", "journal_days", "disclosure_limit_mb", "evidence_renew_s",
+)  # fmt: skip
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*", re.ASCII)
 
@@ -149,7 +154,7 @@ class StageConfig:
         robot, stage: names in the attestations.
         model, inputs, outputs: see there. An input or output is named as its tensor, or has `tensor`. Whatever
             order they are given in, they are kept and attested in that of their names.
-        key: PEM file of the private key, which only its owner may read.
+        key: PEM file of the private key, which only its owner may read, or the URI of one in a PKCS#11 token.
         registry: directory of the registry, or a chain's snapshot; none: nothing is checked before the stage starts.
         registry_root: fingerprint (sha256:...) that the registry's root must have.
         require_certified: refuse to start with a model or key that the registry does not certify.
@@ -164,6 +169,11 @@ class StageConfig:
             earlier sessions too; none: only the newest, from memory.
         journal_limit_mb: size of the journal; the oldest attestations make room.
         journal_days: age at which attestations leave the journal.
+        evidence: the attester that shows where the key lives: software (which shows nothing, and says so), tpm2-quote …
+            or a plug-in's; none: no evidence is published.
+        evidence_file: evidence that was made before the stage started, as a measured launch does; in place of an
+            attester. A file that changes is published anew.
+        evidence_renew_s: s after which evidence is made anew.
     """
 
     robot: str
@@ -185,6 +195,9 @@ class StageConfig:
     journal: Path | None = None
     journal_limit_mb: int = 64
     journal_days: float = 7.0
+    evidence: str = "none"
+    evidence_file: Path | None = None
+    evidence_renew_s: float = 240.0
 
     def __post_init__(self) -> None:
         for side, ports in (("inputs", self.inputs), ("outputs", self.outputs)):
@@ -199,7 +212,7 @@ class StageConfig:
                 raise ConfigError("inputs: none has trigger: true, so no inference would ever start")
             name, port = next(iter(self.inputs.items()))
             object.__setattr__(self, "inputs", {name: replace(port, trigger=True)})
-        for name in ("queue", "signing_lag_ms", "journal_limit_mb", "journal_days", "disclosure_limit_mb"):
+        for name in _BOUNDED:
             _check_bounds(name, getattr(self, name))
         self._check_disclosure()
 
@@ -299,9 +312,10 @@ def _absolute(stage: StageConfig, base: Path) -> StageConfig:
     return replace(
         stage,
         model=replace(stage.model, path=base / stage.model.path),
-        key=base / stage.key,
+        key=beside(base, stage.key),
         registry=base / stage.registry if stage.registry is not None else None,
         journal=base / stage.journal if stage.journal is not None else None,
+        evidence_file=base / stage.evidence_file if stage.evidence_file is not None else None,
         disclosure_key=base / stage.disclosure_key if stage.disclosure_key is not None else None,
         disclosure_directory=base / stage.disclosure_directory if stage.disclosure_directory is not None else None,
         disclosure_recipients=tuple(base / path for path in stage.disclosure_recipients),

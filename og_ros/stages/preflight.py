@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from og_ros.attest import ModelReference, SoftwareSigner
+from og_ros.attest import ModelReference
+from og_ros.attest.key_reference import load_signer
 from og_ros.errors import OgError
 from og_ros.registry import Registry
 from og_ros.stages.certified import require_certified
@@ -25,7 +26,7 @@ def check_stages(pipeline: Pipeline, now_ns: int) -> None:
 
 def _check(stage: StageConfig, now_ns: int) -> None:
     inference = Inference.configure(stage)
-    signer = SoftwareSigner.load(stage.key)
+    signer = load_signer(stage.key)
     if stage.registry is None or not stage.require_certified:
         return
     require_certified(

@@ -15,6 +15,7 @@ from scenario import honest_run
 from og_ros.attest import Disclosure, Mode
 from og_ros.audit.axes import AXES, LOWEST, below, lower, reaches
 from og_ros.audit.certificates import check
+from og_ros.audit.environments import Environments
 from og_ros.audit.ledger import LogView
 from og_ros.audit.levels import LevelTally, chain_levels, levels_of, weakest
 from og_ros.audit.policy import Policy
@@ -106,7 +107,8 @@ def test_label_raises_no_level(seen: Seen) -> None:
 def test_claim_above_its_evidence(seen: Seen, requested: Mode, used: Mode, kinds: list[str]) -> None:
     """A claim needs no registry to be seen through."""
     inference = saying(last_of(seen, "control"), mode_requested=requested, mode_used=used)
-    assert [finding.kind for finding in check(inference, None)] == kinds
+    found = [*Environments(None, 0).findings(inference), *check(inference, None)]
+    assert [finding.kind for finding in found] == kinds
 
 
 def hidden(inference: Inference, shown: Disclosure) -> Inference:

@@ -27,6 +27,7 @@ from log_harnesses import (  # noqa: F401  they are found by their names, below
 )
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from og_ros import policy_yaml
 from og_ros.aggregator.admission import Logs, Refusal
 from og_ros.attest import (
     ATTESTATION_TYPE,
@@ -41,7 +42,6 @@ from og_ros.attest import (
 )
 from og_ros.attest.cdr import CdrReader
 from og_ros.attest.digest import covered_size, digest
-from og_ros.audit import policy_yaml
 from og_ros.audit.pack import description, manifest
 from og_ros.audit.policy import parse_policy
 from og_ros.audit.recording import bag_metadata
@@ -53,6 +53,7 @@ from og_ros.audit.reports.regulation import read_condition
 from og_ros.audit.reports.report_file import parse_report
 from og_ros.audit.runtime_rule import parse_versions
 from og_ros.errors import OgError
+from og_ros.evidence import message
 from og_ros.gate import envelope_format, estop
 from og_ros.gate.envelope_check import EnvelopeCheck
 from og_ros.gate.message_fields import MessageTypes
@@ -129,6 +130,18 @@ def fuzz_attestation(data: bytes) -> None:
     assert attestation.signature == bytes(other.signature)
     assert decode_attestation(memoryview(encode_attestation(attestation))) == attestation
     assert cose.decode(attestation.cose) == attestation
+
+
+def fuzz_evidence_message(data: bytes) -> None:
+    """What is read of evidence is what another reader of CDR finds, and is written again to the same bytes."""
+    read = message.decode_message(data)
+    other = _store().deserialize_cdr(data, message.EVIDENCE_TYPE)
+    evidence, context = read.evidence, read.evidence.context
+    assert (read.node, evidence.format) == (other.node, other.format)
+    assert (context.robot, context.stage, context.manifest) == (other.robot, other.stage, bytes(other.manifest))
+    for name in ("key", "nonce", "document"):
+        assert getattr(evidence, name) == bytes(getattr(other, name))
+    assert message.decode_message(message.encode_message(read)) == read
 
 
 _CODES: Final = "BbHhIiQq"

@@ -47,6 +47,9 @@ from og_ros.audit.disclosures import write_disclosures  # noqa: E402
 from og_ros.audit.pack import description, manifest  # noqa: E402
 from og_ros.audit.pack.archive_writer import write_archive  # noqa: E402
 from og_ros.audit.run import audit_bag  # noqa: E402
+from og_ros.evidence.binding import Context  # noqa: E402
+from og_ros.evidence.interface import Evidence  # noqa: E402
+from og_ros.evidence.message import EvidenceMessage, encode_message  # noqa: E402
 from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Checkpoint, Ledger, note, sign_checkpoint  # noqa: E402
@@ -61,6 +64,7 @@ from og_ros.settlement.log_receipt import LogReceipt  # noqa: E402
 from og_ros.settlement.receipt_kinds import AnyReceipt  # noqa: E402
 from og_ros.settlement.relay_receipt import NOBODY, RelayReceipt  # noqa: E402
 
+EVIDENCE = Evidence("made", b"document", b"key", bytes(32), Context("robot", "control", bytes(32)), 10**18)
 POLICY = b"""\
 version: 1
 registry_root: sha256:%s
@@ -140,6 +144,7 @@ def seeds() -> dict[str, list[bytes]]:
         "statement": [cbor.encode(attestation.statement)],
         "cose": [attestation.cose],
         "attestation": [wire, b"\0\0" + wire[2:]],
+        "evidence_message": [encode_message(EvidenceMessage(EVIDENCE, "/robot/control"))],
         "cdr": [bytes([2, 11, 106]) + b"\0\1\0\0" + struct.pack("<iII", 5, 6, 3) + b"ab\0\0"],
         "digest": [wire[:40], b"\0\1\0\0\1"],
         "decompression": [b"\0\5" + zstd.compress(b"hello"), b"\0\5" + lz4.compress(b"hello")],

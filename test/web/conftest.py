@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from chromium import Chromium, chromium, find_chromium
+from made_evidence import publish, software
 from report_runs import real_run, write_page
 
 PROGRAM = find_chromium()
@@ -30,9 +31,14 @@ def honest_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def violated_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a run with one forged record, one uncertified model, and one lost record, against a profile."""
+    """The page of a run with one forged record, one uncertified model, and one lost record, against a profile.
+
+    Its controller shows software evidence.
+    """
     with pytest.MonkeyPatch.context() as patch:
         run = real_run(patch)
+    began = run.records[0].received_ns
+    publish(run, software(run.signers["control"], run.robot, "control", began), "control", began)
     run.forge(run.of_stage("planning")[5][0], duration_ns=1)
     index, attestation = run.of_stage("perception")[9]
     model = attestation.statement.model

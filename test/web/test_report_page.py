@@ -166,6 +166,17 @@ def test_a_narrow_screen_scrolls_in_one_direction_only(
             assert wide == []
 
 
+def test_evidence_of_keys_is_shown_with_what_was_not_checked(
+    browser: Chromium, honest_page: Path, violated_page: Path
+) -> None:
+    with opened(browser, violated_page) as tab:
+        shown = tab.run("document.getElementById('environments').innerText")
+        assert "software key" in shown
+        assert "Not checked: where the key lives" in shown
+    with opened(browser, honest_page) as tab:
+        assert tab.run("document.getElementById('environments-section').hidden") is True
+
+
 def test_it_prints(browser: Chromium, violated_page: Path) -> None:
     with opened(browser, violated_page) as tab:
         data = tab.pdf()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from og_ros.audit.fleet.state import State
 from og_ros.audit.fleet.task import Outcome, Task, identity
 from og_ros.audit.policy import parse_policy
 from og_ros.errors import ConfigError, PolicyError
+from og_ros.evidence.policy_file import files_beside
 
 ENGINES: Final = "local, dask, or dask://HOST:PORT (tcp:// and tls:// too)"
 
@@ -58,7 +59,7 @@ def audit_fleet(
     recording is in the report.
     """
     run = _engine(engine, workers or os.cpu_count() or 1)
-    data = _read_policy(policy)
+    data, files = _read_policy(policy)
     tasks = [
         Task(
             recording=found.path,
@@ -66,6 +67,7 @@ def audit_fleet(
             registry=_absolute(registry) or beside(found.path, REGISTRY),
             ledger=_absolute(ledger) or beside(found.path, LEDGER),
             policy=data,
+            policy_files=files,
             root=root,
         )
         for found in find_recordings(directories)
@@ -154,12 +156,12 @@ def _absolute(path: Path | None) -> Path | None:
     return None if path is None else path.resolve()
 
 
-def _read_policy(path: Path | None) -> bytes | None:
+def _read_policy(path: Path | None) -> tuple[bytes | None, Mapping[str, bytes]]:
+    """Return a policy file's bytes and the files that it names, so that an error shows before anything runs."""
     if path is None:
-        return None
+        return None, {}
     try:
         data = path.read_bytes()
     except OSError as error:
         raise PolicyError(f"cannot read the policy {path}: {error.strerror}") from error
-    parse_policy(data, str(path))  # so that an error names the file, before anything runs
-    return data
+    return data, parse_policy(data, str(path), files_beside(path.absolute().parent)).files

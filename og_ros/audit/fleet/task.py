@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +26,8 @@ _MAX_SMALL: Final = 16 * 2**20
 class Task:
     """A recording with everything that its audit takes; a worker gets it by value, and reads the paths itself.
 
-    `policy` is the policy file's bytes (None: the default policy), `root` the fingerprint that the registry's root must
-    have. `size` is that of the recording in bytes.
+    `policy` is the policy file's bytes (None: the default policy), `policy_files` are those that it names, `root` the
+    fingerprint that the registry's root must have. `size` is that of the recording in bytes.
     """
 
     recording: Path
@@ -35,11 +35,12 @@ class Task:
     registry: Path | None = None
     ledger: Path | None = None
     policy: bytes | None = None
+    policy_files: Mapping[str, bytes] = field(default_factory=dict)
     root: str | None = None
 
     def read_policy(self) -> Policy:
         """Return the policy; raises PolicyError."""
-        policy = Policy() if self.policy is None else parse_policy(self.policy)
+        policy = Policy() if self.policy is None else parse_policy(self.policy, files=self.policy_files.__getitem__)
         return replace(policy, registry_root=self.root) if self.root else policy
 
 
@@ -98,6 +99,7 @@ def identity(task: Task) -> str:
     parts.append([*_files(task.recording), _sha256(task.recording / METADATA)])
     parts.append(None if task.registry is None else _sha256(task.registry / INDEX_PATH))
     parts.append(None if task.policy is None else hashlib.sha256(task.policy).hexdigest())
+    parts += [f"{name}={hashlib.sha256(data).hexdigest()}" for name, data in sorted(task.policy_files.items())]
     parts.append(None if task.ledger is None else [*_files(task.ledger)])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

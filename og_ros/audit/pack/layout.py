@@ -20,6 +20,7 @@ SIGNATURE: Final = "SHA256SUMS.dsse.json"
 SIGNER: Final = "signer.pub"
 SUMMARY: Final = "summary.dsse.json"
 POLICY: Final = "policy.yaml"
+POLICY_FILES: Final = "policy"
 REPORT: Final = "report.json"
 COMPLETE_REPORT: Final = "report-of-the-complete-recording.json"
 RECORDING: Final = "recording"
@@ -38,7 +39,7 @@ _FILES: Final = frozenset(
         INDEX, PROOFS,
     }
 )  # fmt: skip
-_FOLDERS: Final = (RECORDING, REGISTRY, LOG, ENCLOSED, RECEIPTS)
+_FOLDERS: Final = (RECORDING, REGISTRY, LOG, POLICY_FILES, ENCLOSED, RECEIPTS)
 # Neither is in the manifest: the one is the manifest, the other is made of it.
 UNLISTED: Final = frozenset({MANIFEST, SIGNATURE})
 

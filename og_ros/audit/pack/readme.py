@@ -41,7 +41,7 @@ tool for transparency logs. In short:
                  verifier key in vkey.txt, and the log's own database. attestations/proofs.jsonl has a C2SP tlog-proof
                  of each attestation.
   report.json    What the audit said. verdict: holds, violated or not_checked. not_checked: what it could not tell.
-  policy.yaml    What was demanded of the run, where anything was.
+  policy.yaml    What was demanded of the run, where anything was; policy/ has the files that it names.
   receipts/      Receipts of settlement. {receipts}
 
 What it cannot show: that whoever holds a key told the truth, that the log shows the same to everybody, or that nothing

@@ -1,4 +1,4 @@
-"""A recording without its data: the attestations alone, copied byte for byte into a recording of their own."""
+"""A recording without its data: attestations and evidence alone, copied byte for byte into a recording of their own."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.errors import BagError
+from og_ros.evidence.message import EVIDENCE_TYPE
 
 
 def write_reduced(source: Path, target: Path) -> None:
-    """Copy the attestation topics of a recording to a new one (MCAP); raises BagError.
+    """Copy the topics of attestations, and of evidence of their keys, to a new recording (MCAP); raises BagError.
 
     The messages keep their bytes and times of arrival. What other topics held is gone: the digests in the attestations
     still bind it, and whoever has the complete recording can show it later.
     """
     try:
         with Reader(source) as reader, Writer(target, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-            kept = [c for c in reader.connections if c.msgtype == ATTESTATION_TYPE]
-            if not kept:
+            kept = [c for c in reader.connections if c.msgtype in (ATTESTATION_TYPE, EVIDENCE_TYPE)]
+            if not any(c.msgtype == ATTESTATION_TYPE for c in kept):
                 raise BagError(f"{source} holds no attestations, so nothing would be left without its data")
             connections = {}
             for connection in kept:

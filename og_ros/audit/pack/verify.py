@@ -141,6 +141,7 @@ class _Verification:
     ) -> None:
         self._path, self._place, self._found = path, place, found
         self._root, self._policy, self._packer = root, policy, packer
+        self._policy_files: set[str] = set()
         self._jobs, self._progress = jobs, progress
         self._findings: list[Finding] = []
         self._not_checked: list[str] = []
@@ -266,12 +267,20 @@ class _Verification:
         policy = Policy()
         try:
             if layout.POLICY in self._found:
-                policy = parse_policy(self._read(layout.POLICY), layout.POLICY)
+                policy = parse_policy(self._read(layout.POLICY), layout.POLICY, self._policy_file)
         except PolicyError as error:
             self._not_checked.append(f"the packed policy, and the report under it: {self._say(error)}")
             return None
         root = self._description.root
         return policy if root is None else replace(policy, registry_root=root)
+
+    def _policy_file(self, name: str) -> bytes:
+        """Read a file that the packed policy names: one that the manifest lists, and no other of this machine."""
+        path = f"{layout.POLICY_FILES}/{name}"
+        if path not in self._found:
+            raise PolicyError("is not in the pack")
+        self._policy_files.add(path)
+        return self._read(path)
 
     def _audit(self, policy: Policy | None) -> Report | None:
         if policy is None:
@@ -361,6 +370,8 @@ class _Verification:
             return rest.startswith(f"{self._description.recording}/")
         if folder == layout.LOG:
             return rest in ("log.db", "checkpoint", "vkey.txt") or rest.startswith("tile/")
+        if folder == layout.POLICY_FILES:
+            return path in self._policy_files
         # What lies in a registry's own folders and is not in its index, opening it refuses.
         return folder != layout.REGISTRY or rest.split("/")[0] in (*FOLDERS, INDEX_PATH)
 

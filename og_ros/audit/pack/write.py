@@ -24,6 +24,7 @@ from og_ros.audit.reports.summary import sign_summary
 from og_ros.audit.run import audit_bag
 from og_ros.audit.trust import open_registry
 from og_ros.errors import PackError, PolicyError
+from og_ros.evidence.policy_file import files_beside
 from og_ros.log.export import export_ledger
 from og_ros.log.store import Ledger
 from og_ros.registry import Registry
@@ -155,11 +156,15 @@ class _Pack:
         self._add_tree(layout.LOG)
 
     def add_policy(self) -> None:
-        """Add the policy file as it is."""
+        """Add the policy file as it is, and the files that it names, which must lie beside or below it."""
         if self._options.policy is not None:
             data = _read_policy(self._options.policy)
-            self._policy = parse_policy(data, str(self._options.policy))
+            files = files_beside(self._options.policy.absolute().parent)
+            self._policy = parse_policy(data, str(self._options.policy), files)
             self.files[layout.POLICY] = data
+            for name, named in self._policy.files.items():
+                layout.check_path(name)
+                self.files[f"{layout.POLICY_FILES}/{name}"] = named
         if self._options.root:
             self._policy = replace(self._policy, registry_root=self._options.root)
 

@@ -91,6 +91,7 @@ class Report:
         """Return the report as plain data for JSON."""
         tally, log = self.auditor.tally, self.auditor.log
         latencies = tally.latencies_ns
+        environments = self.auditor.environments.as_json()
         return {
             "version": 1,
             "holds": self.verdict is Verdict.HOLDS,
@@ -142,6 +143,7 @@ class Report:
             | {"checkpoints": log.checkpoints},
             "reexecution": self.reexecution,
             "disclosure": self.auditor.disclosure.as_json(),
+            **({"environments": environments} if environments else {}),
             "sealed": self.sealed,
             "policy": {"name": self.policy.name, "revision": self.policy.revision, "digest": self.policy.digest}
             if self.policy.digest
@@ -197,7 +199,7 @@ def _not_checked(
             "own judgement of those commands"
         )
     notes += auditor.judge.not_checked()
-    notes.append("the execution environment of the keys: no evidence was read; a software key proves no environment")
+    notes += auditor.environments.not_checked()
     settled = auditor.settlement_notes
     notes += settled if settled is not None else ["settlement: no receipts of a chain were given (--settlement)"]
     witnessed = auditor.witness_notes

@@ -3,6 +3,7 @@
 from attack_cases import (
     clocks,
     data,
+    evidence,
     identities,
     links,
     log,
@@ -24,6 +25,7 @@ __all__ = [
     "Who",
     "clocks",
     "data",
+    "evidence",
     "identities",
     "links",
     "log",

@@ -12,7 +12,7 @@ import { startFindings } from "./findings_table.js";
 import { startPlots } from "./plots.js";
 import { showProfiles } from "./profiles.js";
 import { checkSummary } from "./summary.js";
-import { showLevels, showLoss, showTrust } from "./tables.js";
+import { showEnvironments, showLevels, showLoss, showTrust } from "./tables.js";
 import { TimeWindow, startTimeControls } from "./time_window.js";
 import { startTimeline } from "./timeline.js";
 import { showWords } from "./words.js";
@@ -56,6 +56,7 @@ async function startPage() {
       );
       attempt("loss", () => showLoss(report));
       attempt("levels", () => showLevels(figures, report));
+      attempt("evidence of keys", () => showEnvironments(report));
       attempt("regulations", () => showProfiles(report));
     }
     attempt("the timeline", () =>

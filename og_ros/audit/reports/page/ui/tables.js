@@ -137,6 +137,58 @@ function reasons(told) {
   );
 }
 
+/** @param {any} report */
+export function showEnvironments(report) {
+  const found = report.environments || [];
+  if (!found.length) return;
+  place("environments-section").hidden = false;
+  fillElement(
+    place("environments"),
+    h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Evidence of keys" },
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ["Stage", "Level", "Evidence", "Key is", "Appraised", "Against it, and not checked"].map((name) =>
+              h("th", { scope: "col" }, name),
+            ),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          found.map((/** @type {any} */ one) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, one.stage, " ", h("code", {}, one.key.slice(0, 16))),
+              h("td", {}, spoken(one.level)),
+              h("td", {}, `${one.format}, ${one.tier}`),
+              h("td", {}, one.key_provenance || "not known"),
+              h("td", {}, one.admitted_by ? `by ${one.admitted_by}, not in this audit` : `for ${one.verified_at}`),
+              h(
+                "td",
+                {},
+                [
+                  ...one.reasons.map((/** @type {any} */ reason) => reason.message),
+                  ...one.not_checked.map((/** @type {string} */ note) => `Not checked: ${note}`),
+                ].join(". "),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
 /** @param {import("./checks.js").Results} results */
 export function showTrust(results) {
   const { registry } = results;

@@ -15,6 +15,7 @@ _MAX_SIZE = 1_000_000
 _CONSTRUCTION_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
 # YAML 1.1 has numbers like 1:30:00, whose reading takes time by the square of their length.
 _MAX_NUMBER = 64
+_MAX_NODES = 10_000
 
 
 def read(data: bytes, file: str) -> Section:
@@ -144,6 +145,12 @@ class Section:
             raise self.error(name, f"must be a number from {low:g} to {high:g}")
         return float(value)
 
+    def plain(self, name: str) -> Any:
+        """Return a field as it is, in dicts by the keys' text, lists and values; None when it is missing."""
+        self._asked[name] = None
+        node = self._fields.get(name)
+        return None if node is None else self._plain(node, name, set())
+
     def here(self, problem: str) -> PolicyError:
         """Return an error about the section itself."""
         return PolicyError(f"{self._file}:{self._line}: {self._name} {problem}")
@@ -163,6 +170,18 @@ class Section:
             raise self.error(name, f"must be a list of {kind}")
         return list(node.value)
 
+    def _plain(self, node: yaml.Node, name: str, met: set[int]) -> Any:
+        # A node that is met again was given by an alias, with which a short file can be very long.
+        if id(node) in met or len(met) >= _MAX_NODES:
+            raise self._error_at(node, name, "has an alias (*name), or is too long; write it out")
+        met.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            section = Section(self._file, node, _shown(name))
+            return {key: self._plain(value, key, met) for key, value in section._fields.items()}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(item, name, met) for item in node.value]
+        return self._constructed(node, name)
+
     def _error_at(self, node: yaml.Node, name: str, problem: str) -> PolicyError:
         return PolicyError(f"{self._file}:{_line(node)}: {_shown(name)} {problem}")
 
@@ -173,13 +192,18 @@ class Section:
             return None
         if not isinstance(node, yaml.ScalarNode):
             raise self.error(name, "must be one value")
+        return self._constructed(node, name)
+
+    def _constructed(self, node: yaml.Node, name: str) -> Any:
         if node.tag != "tag:yaml.org,2002:str" and len(node.value) > _MAX_NUMBER:
-            raise self.error(name, f"is not understood: {len(node.value)} characters are too many for what is no text")
+            raise self._error_at(
+                node, name, f"is not understood: {len(node.value)} characters are too many for what is no text"
+            )
         try:
             return yaml.SafeLoader("").construct_object(node)
         except _CONSTRUCTION_ERRORS as error:
-            raise self.error(
-                name, f"is not understood: {_shown(node.value)} is no {node.tag.split(':')[-1]}"
+            raise self._error_at(
+                node, name, f"is not understood: {_shown(node.value)} is no {node.tag.split(':')[-1]}"
             ) from error
 
 
