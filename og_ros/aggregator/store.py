@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from og_ros.aggregator.database import Batch, Database
 from og_ros.errors import SettlementError
 from og_ros.log import Checkpoint, StoredCheckpoint, VerifierKey, leaf_hash, sign_checkpoint
+from og_ros.log.log_keys import KeyHistory, read_history
 from og_ros.log.merkle import consistency_path, inclusion_path, range_root, root_of
 from og_ros.log.tiles import HEIGHT, WIDTH, Frontier
 
@@ -126,6 +127,10 @@ class Store:
     def vkey(self) -> str:
         """The verifier key of the fleet's log."""
         return self.key.format()
+
+    def keys(self) -> KeyHistory:
+        """Which keys sign its checkpoints: one."""
+        return read_history(self.origin, self.key, [])
 
     @property
     def size(self) -> int:

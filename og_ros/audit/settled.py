@@ -295,7 +295,7 @@ def _first_block(receipts: Sequence[Receipt]) -> int:
     for receipt in receipts:
         if receipt.entry.sequence == 0 and receipt.inclusion is not None:
             with contextlib.suppress(SettlementError):  # a forged one was found before
-                _included(receipt)
+                included(receipt)
                 return trie.read_header(receipt.inclusion.header)[0]
     return 0
 

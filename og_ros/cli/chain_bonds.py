@@ -111,7 +111,11 @@ def _fork(rpc: Rpc, registry: str, args: argparse.Namespace) -> Fork:
         return forks.of_attestations(cose.decode(data[0]), cose.decode(data[1]))
     if any(one[:1] == b"\xd2" for one in data):
         raise SettlementError("no fork: one file is an attestation, and the other is not")
-    first, second = receipt.read_file(args.first)[1], receipt.read_file(args.second)[1]
+    # Receipts of endpoints are of no key on the chain.
+    first, second = (
+        [one for one in receipt.read_file(path)[1] if isinstance(one, receipt.Receipt)]
+        for path in (args.first, args.second)
+    )
     one, other = forks.find_checkpoints(first, second)
     key_id = key_id_of(args.key_id) if args.key_id else settlement_key(rpc, registry, one.entry.chain.robot_id)
     return forks.of_checkpoints(key_id, one, other)

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from og_ros.log import StoredCheckpoint, VerifierKey
+from og_ros.log import StoredCheckpoint
+from og_ros.log.log_keys import KeyHistory
 from og_ros.settlement.receipt import Level
 
 
@@ -47,11 +48,11 @@ class Seen:
 class Log(Protocol):
     """What settles: a ledger, or the log of a fleet. Methods raise OgError."""
 
-    origin: str
-    key: VerifierKey
-
     @property
     def size(self) -> int: ...
+    def keys(self) -> KeyHistory:
+        """Return which keys sign its checkpoints."""
+
     def root(self, size: int | None = None) -> bytes:
         """Return the root over the first `size` leaves."""
 
