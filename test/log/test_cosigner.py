@@ -107,11 +107,12 @@ def test_one_that_is_down_holds_up_no_other(ledger: Ledger, witnesses: list[Serv
 
 
 @pytest.mark.parametrize("size", [12, 20, 21, 60])
-def test_a_fork_is_refused(ledger: Ledger, witnesses: list[Served], tmp_path: Path, size: int) -> None:
+def test_a_fork_is_refused(
+    ledger: Ledger, key: Ed25519PrivateKey, witnesses: list[Served], tmp_path: Path, size: int
+) -> None:
     grow(ledger, 20)
     cosigner(ledger, witnesses).step()
-    assert ledger._key is not None
-    with Ledger.create(tmp_path / "fork", ledger.origin, ledger._key) as fork:
+    with Ledger.create(tmp_path / "fork", ledger.origin, key) as fork:
         fork.append([b"another past"] * size)
         fork.checkpoint()
         one = cosigner(fork, witnesses)
@@ -121,11 +122,12 @@ def test_a_fork_is_refused(ledger: Ledger, witnesses: list[Served], tmp_path: Pa
         assert one.note() is None
 
 
-def test_a_rewound_log_is_refused(ledger: Ledger, witnesses: list[Served], tmp_path: Path) -> None:
+def test_a_rewound_log_is_refused(
+    ledger: Ledger, key: Ed25519PrivateKey, witnesses: list[Served], tmp_path: Path
+) -> None:
     grow(ledger, 20)
     cosigner(ledger, witnesses).step()
-    assert ledger._key is not None
-    with Ledger.create(tmp_path / "rewound", ledger.origin, ledger._key) as rewound:
+    with Ledger.create(tmp_path / "rewound", ledger.origin, key) as rewound:
         rewound.append([leaf.data for leaf in ledger.leaves(0, 15)])
         rewound.checkpoint()
         one = cosigner(rewound, witnesses)
@@ -231,7 +233,16 @@ def test_one_that_trickles_is_left(ledger: Ledger) -> None:
 
 
 def test_urls() -> None:
-    for wrong in ("", "witness.example", "ftp://w", "http://", "http://a b/", "http://u:p@w/", "http://w/?q", "http://w:x"):
+    for wrong in (
+        "",
+        "witness.example",
+        "ftp://w",
+        "http://",
+        "http://a b/",
+        "http://u:p@w/",
+        "http://w/?q",
+        "http://w:x",
+    ):
         with pytest.raises(ConfigError):
             Endpoint(KEYS[0], wrong)
 
@@ -239,14 +250,13 @@ def test_urls() -> None:
 # ---- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def test_another_checkpoint_of_one_size_is_not_mixed_in(ledger: Ledger, tmp_path: Path) -> None:
+def test_another_checkpoint_of_one_size_is_not_mixed_in(ledger: Ledger, key: Ed25519PrivateKey, tmp_path: Path) -> None:
     grow(ledger, 5)
     latest = ledger.latest_checkpoint()
     assert latest is not None
     kept = CosignedCheckpoints(ledger.directory)
     kept.add(5, latest.note, [])
-    assert ledger._key is not None
-    with Ledger.create(tmp_path / "fork", ledger.origin, ledger._key) as fork:
+    with Ledger.create(tmp_path / "fork", ledger.origin, key) as fork:
         fork.append([b"x"] * 5)
         with pytest.raises(LogError, match="is another checkpoint of 5 leaves"):
             kept.add(5, fork.checkpoint(), [])
