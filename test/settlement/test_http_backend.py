@@ -136,7 +136,8 @@ def test_two_forks_at_once_leave_one(place: Place) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(statuses) == [202] + [409] * 7
+    assert statuses.count(202) == 1
+    assert set(statuses) <= {202, 409, 429}
     assert place.log._ledger.size == 1
 
 
