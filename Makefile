@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,evm,http,x402,model-signing,training,fleet,
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench launch-deps sdf-deps web-deps chain-deps cpp-deps other-ros kilted clean
+.PHONY: setup demo test lint docs bench test-deps debian-deps launch-deps sdf-deps web-deps chain-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -26,8 +26,13 @@ $(VENV)/.installed: $(VENV)/.dependencies $(PACKAGE_INPUTS)
 demo: setup
 	$(BIN)/og-ros demo
 
-test: setup launch-deps web-deps chain-deps sdf-deps cpp-deps other-ros kilted
+test: setup test-deps
 	$(BIN)/python -m pytest -n 3 --dist loadgroup $(TESTARGS)
+
+# What some tests need beside the package; it mostly waits for the network, so several at once. A test whose need cannot
+# be had skips itself, with the reason.
+test-deps: setup
+	@$(MAKE) --no-print-directory --jobs=4 debian-deps kilted other-ros launch-deps web-deps chain-deps sdf-deps
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
 SECONDS := 60
@@ -46,6 +51,10 @@ docs: setup
 bench: setup
 	$(BIN)/python bench/run.py
 
+# Chromium, and OpenSSL's headers for the tests of the C++ headers, by apt-get.
+debian-deps: setup
+	-@$(BIN)/python tools/fetch_debian.py
+
 # ROS launch for the launch tests; those tests skip themselves, with this reason, when it cannot be had.
 launch-deps: setup
 	-@$(BIN)/python tools/fetch_ros_launch.py .cache/ros_launch
@@ -62,17 +71,13 @@ kilted: setup
 sdf-deps: setup
 	-@$(BIN)/python tools/fetch_drake.py .cache/drake
 
-# Chromium, axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
+# axe-core and the packages of web/ for the tests in a browser; those skip themselves, with this reason, too.
 web-deps: setup
 	-@$(BIN)/python tools/fetch_web_tools.py .cache/axe
 
 # anvil and Vyper for the settlement tests; those tests skip themselves, with this reason, too.
 chain-deps: setup
 	-@$(BIN)/python tools/fetch_chain_tools.py .cache/chain
-
-# OpenSSL's headers for the tests of the C++ headers; those tests skip themselves, with this reason, too.
-cpp-deps: setup
-	-@$(BIN)/python tools/fetch_cpp_tools.py
 
 clean:
 	rm -rf $(VENV) build install log dist *.egg-info og_ros/msg og_ros/srv og_ros/*.so .pytest_cache .mypy_cache .ruff_cache

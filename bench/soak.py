@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -157,6 +158,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--rate", type=float, default=100.0, help="of each stage, Hz")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two samples")
+    parser.add_argument(
+        "--stall", type=float, default=4.0, help="seconds that a process is stopped in the warm-up; 0: never"
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("soak.json"))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -188,8 +192,17 @@ def run(driver: Driver, started: dict[str, subprocess.Popen[bytes]], args: argpa
     began = time.monotonic()
     samples: list[dict[str, Any]] = []
     count = round(args.minutes * 60 / args.every)
+    turns = itertools.cycle(started.values())
     for number in range(1, count + 1):
-        driver.spin(began + number * args.every)
+        end = began + number * args.every
+        if 1 < number <= warm_up(count, args.every) // 2 and args.stall:
+            while time.monotonic() + 1.5 * args.stall < end:
+                process = next(turns)
+                process.send_signal(signal.SIGSTOP)
+                driver.spin(time.monotonic() + args.stall)
+                process.send_signal(signal.SIGCONT)
+                driver.spin(time.monotonic() + args.stall / 2)
+        driver.spin(end)
         ended = [kind for kind, process in started.items() if process.poll() is not None]
         if ended:
             print(f"ended by itself: {', '.join(ended)}", flush=True)
@@ -209,9 +222,14 @@ def run(driver: Driver, started: dict[str, subprocess.Popen[bytes]], args: argpa
     return samples
 
 
+def warm_up(samples: int, every_s: float) -> int:
+    """Return how many samples belong to the warm-up."""
+    return min(samples // 4, round(600 / every_s))
+
+
 def judge(samples: list[dict[str, Any]], codes: dict[str, int], said: dict[str, str], args: argparse.Namespace) -> int:
     """Print memory after the warm-up and at the end, write the file, and return the exit code."""
-    warm = min(len(samples) // 4, round(600 / args.every))
+    warm = warm_up(len(samples), args.every)
     rest = samples[warm:]
     if not rest:
         print("no sample: too short")
@@ -221,12 +239,13 @@ def judge(samples: list[dict[str, Any]], codes: dict[str, int], said: dict[str, 
     for kind in rest[0]["rss_mb"]:
         first = statistics.median(sample["rss_mb"][kind] for sample in rest[:window])
         last = statistics.median(sample["rss_mb"][kind] for sample in rest[-window:])
-        table[kind] = {"after_warm_up_mb": first, "end_mb": last, "ratio": round(last / first, 4)}
+        idle = samples[0]["rss_mb"][kind]
+        table[kind] = {"idle_mb": idle, "full_mb": first, "end_mb": last, "ratio": round(last / first, 4)}
     grown = [kind for kind, row in table.items() if row["ratio"] > GROWTH]
     failed = [kind for kind, code in codes.items() if code]
-    print(f"{'process':<12} {'warm MB':>9} {'end MB':>9} {'ratio':>7}")
+    print(f"{'process':<12} {'idle MB':>9} {'full MB':>9} {'end MB':>9} {'ratio':>7}")
     for kind, row in table.items():
-        print(f"{kind:<12} {row['after_warm_up_mb']:>9.1f} {row['end_mb']:>9.1f} {row['ratio']:>7.3f}")
+        print(f"{kind:<12} {row['idle_mb']:>9.1f} {row['full_mb']:>9.1f} {row['end_mb']:>9.1f} {row['ratio']:>7.3f}")
     for kind in failed:
         print(f"{kind} ended with {codes[kind]}: {said[kind]}")
     result = {"rate_hz": args.rate, "table": table, "exit_codes": codes, "samples": samples, "said": said}

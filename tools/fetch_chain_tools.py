@@ -11,11 +11,10 @@ import platform
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 import venv
-from hashlib import sha256
 from pathlib import Path
+
+from downloads import Unavailable, fetch_all, npm_file, reason
 
 ANVIL = "@foundry-rs/anvil-linux-amd64@1.7.1"
 ANVIL_SHA256 = "10c1c727d6c1de973aeb160e59875b9a9a23464d6e74149ee8abb30b3500311b"
@@ -25,37 +24,11 @@ VYPER = [
 ]  # fmt: skip
 
 
-class Unavailable(Exception):
-    """What cannot be had here, and why."""
-
-
 def fetch_anvil(folder: Path) -> None:
     """Put the anvil binary into a folder unless the right one is there; raises Unavailable."""
-    target = folder / "anvil"
-    if target.is_file() and sha256(target.read_bytes()).hexdigest() == ANVIL_SHA256:
-        return
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise Unavailable("no anvil: it is pinned for Linux on x86_64 only")
-    if not shutil.which("npm"):
-        raise Unavailable("no anvil: npm is not installed")
-    with tempfile.TemporaryDirectory() as scratch:
-        done = subprocess.run(
-            ["npm", "pack", "--silent", ANVIL], cwd=scratch, capture_output=True, text=True, check=False, timeout=300
-        )
-        archives = list(Path(scratch).glob("*.tgz"))
-        if done.returncode != 0 or len(archives) != 1:
-            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise Unavailable(f"no anvil: npm pack: {last}")
-        with tarfile.open(archives[0]) as archive:
-            member = archive.extractfile("package/bin/anvil")
-            data = member.read() if member else b""
-    if sha256(data).hexdigest() != ANVIL_SHA256:
-        raise Unavailable(f"no anvil: {ANVIL} is not the file that was expected")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / "anvil.new"
-    partial.write_bytes(data)
-    partial.chmod(0o755)
-    partial.replace(target)
+    npm_file(ANVIL, "package/bin/anvil", ANVIL_SHA256, folder / "anvil", 0o755)
 
 
 def fetch_vyper(folder: Path) -> None:
@@ -70,22 +43,14 @@ def fetch_vyper(folder: Path) -> None:
         capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Unavailable(f"no Vyper: pip: {last}")
+        raise Unavailable(f"no Vyper: pip: {reason(done)}")
     (home / "complete").touch()
 
 
 def main() -> int:
     """Fetch both, whichever of them fails."""
     folder = Path(sys.argv[1])
-    code = 0
-    for fetch in (fetch_anvil, fetch_vyper):
-        try:
-            fetch(folder)
-        except (Unavailable, OSError, subprocess.SubprocessError) as error:
-            print(error, file=sys.stderr)
-            code = 2
-    return code
+    return fetch_all([lambda: fetch_anvil(folder), lambda: fetch_vyper(folder)])
 
 
 if __name__ == "__main__":

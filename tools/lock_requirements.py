@@ -1,6 +1,6 @@
 """Writes requirements/constraints.txt: the exact resolution of og_ros and its extras for each Python that is named.
 
-    python tools/lock_requirements.py python3.10 python3.11 python3.12 python3.13
+python tools/lock_requirements.py python3.10 python3.11 python3.12 python3.13
 """
 
 from __future__ import annotations

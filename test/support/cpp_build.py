@@ -28,7 +28,7 @@ def compiler() -> str:
         [found, "-fsyntax-only", "-xc++", "-"], input=probe, text=True, capture_output=True, check=False
     )
     if done.returncode:
-        pytest.skip("no headers of OpenSSL 3: run tools/fetch_cpp_tools.py, or apt-get install libssl-dev")
+        pytest.skip("no headers of OpenSSL 3: `make debian-deps` or `apt-get install libssl-dev` installs them")
     return found
 
 

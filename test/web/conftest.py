@@ -15,7 +15,7 @@ PROGRAM = find_chromium()
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Chromium]:
     if PROGRAM is None:
-        pytest.skip("there is no Chromium here; `make web-deps` or `apt-get install chromium` installs it")
+        pytest.skip("there is no Chromium here; `make debian-deps` or `apt-get install chromium` installs it")
     with chromium(PROGRAM) as running:
         yield running
 

@@ -1,0 +1,45 @@
+"""Installs what tests need of Debian's or Ubuntu's packages, in one run of apt-get: only what is not there yet.
+
+Exits 2 with one line if that cannot be done; the tests that need it then skip themselves, with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+
+from downloads import apt_install, fetch_all
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+OPENSSL = "#include <openssl/opensslv.h>\n#if OPENSSL_VERSION_MAJOR < 3\n#error too old\n#endif\n"
+
+
+def has_browser() -> bool:
+    """Whether there is a Chromium for the tests of pages."""
+    return bool(os.environ.get("CHROMIUM")) or any(shutil.which(name) for name in BROWSERS)
+
+
+def has_openssl() -> bool:
+    """Whether the C++ compiler finds the headers of OpenSSL 3."""
+    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
+    if compiler is None:
+        return False
+    command = [compiler, "-fsyntax-only", "-xc++", "-"]
+    return subprocess.run(command, input=OPENSSL, text=True, capture_output=True, check=False).returncode == 0
+
+
+# Each package, and whether what it is for is there already.
+PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (("chromium", has_browser), ("libssl-dev", has_openssl))
+
+
+def main() -> int:
+    """Install what is missing."""
+    missing = [package for package, there in PACKAGES if not there()]
+    return fetch_all([lambda: apt_install(missing)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
