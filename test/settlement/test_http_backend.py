@@ -136,7 +136,8 @@ def test_two_forks_at_once_leave_one(place: Place) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(statuses) == [202] + [409] * 7
+    assert statuses.count(202) == 1
+    assert set(statuses) <= {202, 409, 429}
     assert place.log._ledger.size == 1
 
 
@@ -160,6 +161,7 @@ def test_tokens_rates_and_bounds(tmp_path: Path) -> None:
             "/v1/logs/" + "g" * 64 + "/checkpoints",
         ):
             assert right.request("GET", path).status == 404
+        assert place.desk.get("//[x").status == 404
         assert right.request("GET", f"/v1/logs/{'0' * 64}/checkpoints?above=-1").status == 400
         with pytest.raises(BackendUnreachable, match="too many requests"):
             right.request("POST", "/v1/checkpoints", note_of(3))

@@ -20,7 +20,7 @@ from og_ros.cli.main import main
 from og_ros.errors import BackendUnreachable, SettlementError
 from og_ros.log import Ledger, VerifierKey, sign_checkpoint
 from og_ros.log.checkpoint import Checkpoint
-from og_ros.settlement.account import Account
+from og_ros.settlement.account import KEY_VARIABLE, Account
 from og_ros.settlement.config import Allowance
 from og_ros.settlement.endpoint import EndpointLog
 from og_ros.settlement.log_receipt import checkpoint_id
@@ -112,6 +112,27 @@ def test_a_checkpoint_is_paid_once_and_its_receipt_is_kept(
     table = capsys.readouterr().out
     assert table.count(money.token) == 2
     assert told[0]["payment"]["receipt"]["transaction"] in table
+
+
+def test_a_run_by_the_command_line_pays(
+    money: Money, robot: Robot, grow: Grow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, (b"\11" * 32).hex())
+    payer = Account(b"\11" * 32).address
+    money.mint(payer, 1000)
+    terms = f"network: '{money.network}', asset: '{money.token}', pay_to: '{SELLER}', per_payment: 1000, per_day: 1000"
+    grow(5)
+    with selling(money, tmp_path) as place:
+        (tmp_path / "p.yaml").write_text(
+            f"robot: r\nsettlement:\n  state: state\n  backends:\n    paid: {{type: http, url: '{place.server.url}', "
+            f"endpoint_key: '{VKEY.format()}', poll_s: 0.01, payment: {{allowed: [{{{terms}}}]}}}}\n"
+        )
+        command = ["settle", "run", str(robot.ledger.directory), "--config", str(tmp_path / "p.yaml"), "--once"]
+        assert main([*command, "--drain", "0"]) == 2, "it is taken, and its endpoint has not published yet"
+        place.log.publish()
+        assert main(command) == 0
+    assert money.balance(payer) == 0
+    assert (tmp_path / "state" / "receipts.json").is_file()
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -224,6 +245,27 @@ def expired(robot: Robot, name: bytes, asked: str) -> str:
     return again
 
 
+def test_an_endpoint_that_asks_for_less_later_does_not_get_round_the_cap(
+    money: Money, robot: Robot, tmp_path: Path
+) -> None:
+    """The first authorization may have been executed; it counts, and its receipt and first time are kept."""
+    Outbox(tmp_path / "state").close()
+    name = checkpoint_id(note_of(5))
+    payer = robot.payer(money.allowance(per_day=1500))
+    payer.pay(name, Till(money.price(), "test").ask(""))
+    payments = Payments(tmp_path / "state" / FILE)
+    one = payments.find("http", name)
+    assert one is not None
+    payments.done("http", name, '{"success":true}')
+    payments.put(replace(one, valid_before=1), 10**9)
+    payer.pay(name, Till(money.price(amount=1), "test").ask(""))
+    again = payments.find("http", name)
+    assert again is not None
+    assert (again.amount, again.made_ns, again.response, again.taken) == (1000, one.made_ns, '{"success":true}', False)
+    with pytest.raises(SettlementError, match="1000 went"):
+        payer.pay(checkpoint_id(note_of(6)), Till(money.price(), "test").ask(""))
+
+
 def test_a_checkpoint_is_not_bound_to_two_assets(money: Money, robot: Robot, tmp_path: Path) -> None:
     Outbox(tmp_path / "state").close()
     name = checkpoint_id(note_of(5))
@@ -271,8 +313,9 @@ def test_a_checkpoint_that_was_paid_and_not_taken_for_a_day_is_given_up(
         later = time.time_ns() + DAY_NS
         monkeypatch.setattr("og_ros.settlement.payer.time.time_ns", lambda: later)
         run.settler._courses[0].again_at = 0.0
-        grow(1)
         run.settler.step()
+        assert any("the next checkpoint pays anew" in line for line in run.said)
+        assert len(run.outbox.rows("http")) == 1, "it is not taken up again"
     assert next(row.dead for row in run.outbox.rows("http")) == (
         "the endpoint has had a payment for it for a day, and does not have it"
     )
