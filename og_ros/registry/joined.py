@@ -59,6 +59,7 @@ def join(local: Registry, chain: Registry) -> Registry:
         roots=local.roots,
         files=local.files,
         snapshot=chain.snapshot,
+        snapshot_digest=chain.snapshot_digest,
         fresh_until_ns=chain.fresh_until_ns,
         remarks=tuple(remarks),
     )

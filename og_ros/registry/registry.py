@@ -28,8 +28,8 @@ class Registry:
 
     A snapshot of registries on a chain is such a registry, too, without authorities and files: `directory` is its file,
     `fingerprint` the file's SHA-256, `number` its block's. `snapshot` is that file wherever one was read, alone or
-    beside a directory; `fresh_until_ns` is until when it may be used, `remarks` what an audit is to say of it: kind of
-    finding and sentence.
+    beside a directory, and `snapshot_digest` its SHA-256; `fresh_until_ns` is until when it may be used, `remarks` what
+    an audit is to say of it: kind of finding and sentence.
     """
 
     directory: Path
@@ -48,6 +48,7 @@ class Registry:
     _by_digest: Mapping[bytes, tuple[ModelCertificate, ...]] = field(repr=False)
     _by_name: Mapping[tuple[str, str], ModelCertificate] = field(repr=False)
     snapshot: Path | None = None
+    snapshot_digest: bytes = b""
     fresh_until_ns: int | None = None
     remarks: tuple[tuple[str, str], ...] = ()
 
