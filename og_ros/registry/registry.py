@@ -106,11 +106,15 @@ class Registry:
         if directory.is_file():
             from og_ros.registry.snapshot import open_snapshot
 
+            if snapshot not in (None, directory):
+                raise RegistryError(f"{directory} is a snapshot itself: {snapshot} can count beside a directory only")
             return open_snapshot(directory, pinned_root, minimum_number)
         if snapshot is not None:
             from og_ros.registry.joined import join
+            from og_ros.registry.snapshot import open_snapshot
 
-            return join(cls.open(directory, pinned_root=pinned_root, minimum_number=minimum_number), cls.open(snapshot))
+            local = cls.open(directory, pinned_root=pinned_root, minimum_number=minimum_number)
+            return join(local, open_snapshot(snapshot, None, 0))
         index_data = _read_index(directory)
         for _ in range(_ATTEMPTS):
             try:

@@ -323,9 +323,12 @@ def test_the_audit_command_takes_a_snapshot(owned: Owned, capsys: pytest.Capture
     assert "registry_unproven" not in capsys.readouterr().out
     other = ["--contracts", "sha256:" + "11" * 32]
     assert main(["audit", bag, "--registry", path, "--chain", owned.place.node.url, *other, "--quiet"]) == 1
+    owned.run.write_registry(owned.folder / "registry")
     capsys.readouterr()
     for arguments, why in (
         (["--snapshot", path], "counts beside --registry"),
+        (["--registry", path, "--snapshot", f"{path}.2"], "is a snapshot itself"),
+        (["--registry", str(owned.folder / "registry"), "--snapshot", str(owned.folder)], "cannot read"),
         (["--registry", path, "--html", str(owned.folder / "x.html")], "snapshot of a chain"),
         (["--chain", "http://127.0.0.1:1"], "for receipts"),
     ):
