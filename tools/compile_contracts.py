@@ -16,8 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {
     ROOT / "og_ros" / "settlement" / "contracts": ("NodeRegistry", "DecisionChain", "ModelRegistry"),
-    ROOT / "test" / "support" / "contracts": ("TwoOfThree", "Greedy"),
-    ROOT / "test" / "settlement" / "contracts": ("TestToken", "TestMulticall", "TestRelay"),
+    ROOT / "test" / "settlement" / "contracts": ("TwoOfThree", "Greedy", "TestToken", "TestMulticall", "TestRelay"),
 }
 EVM_VERSION = "shanghai"
 

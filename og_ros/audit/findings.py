@@ -48,7 +48,8 @@ KINDS: Final[dict[str, Kind]] = {
     "key_revoked": Kind(_V, "The key was used after it was revoked."),
     # Registries on a chain
     "registry_stale": Kind(_V, "A record is later than the snapshot of the chain's registries may be used for."),
-    "registry_disagrees": Kind(_V, "The registry and the snapshot of the chain say different things."),
+    "registry_disagrees": Kind(_V, "The registry and the snapshot of the chain certify one thing differently."),
+    "registry_behind": Kind(_W, "One of the registry and the chain's snapshot has a revocation that the other lacks."),
     "registry_proof_invalid": Kind(_V, "The snapshot's header, proof or block is not what its events must give."),
     "registry_unproven": Kind(_W, "Nothing shows that the snapshot has every event, or that its block is the chain's."),
     "registry_entry_ignored": Kind(_W, "The snapshot has a certificate that no rule of og_ros can be held to."),

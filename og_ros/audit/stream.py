@@ -86,7 +86,8 @@ class Stream:
         trusted = None
         if registry is not None:
             snapshot = None if registry.snapshot is None else registry.snapshot.absolute()
-            trusted = (registry.directory.absolute(), registry.fingerprint, registry.number, snapshot)
+            state = (registry.number, registry.snapshot_digest)
+            trusted = (registry.directory.absolute(), registry.fingerprint, snapshot, state)
         reader = AttestationReader()
         start = (self._bag.path.absolute(), self._bag.unpacked, trusted)
         with ProcessPoolExecutor(self._jobs, worker_context(), _begin_worker, start) as pool:
@@ -158,14 +159,14 @@ def _examine(bag: Bag, examiner: Examiner, span: Span, known: Mapping[str, str],
 _worker: tuple[Bag, Examiner] | None = None
 
 
-def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, int, Path | None] | None) -> None:
+def _begin_worker(path: Path, unpacked: Path, trusted: tuple[Path, str, Path | None, tuple[int, bytes]] | None) -> None:
     """Open the recording and the registry in a worker, for as long as it lives."""
     global _worker
     registry = None
     if trusted is not None:
-        directory, fingerprint, number, snapshot = trusted
+        directory, fingerprint, snapshot, state = trusted
         registry = Registry.open(directory, pinned_root=fingerprint, snapshot=snapshot)
-        if registry.number != number:
+        if (registry.number, registry.snapshot_digest) != state:
             raise RegistryError(f"the registry {directory} changed while the audit ran; run it again")
     stack = ExitStack()
     stack.enter_context(rare_collection())

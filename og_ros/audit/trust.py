@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from og_ros.audit.policy import Policy
@@ -39,7 +40,10 @@ def open_registry(
         registry = Registry.open(directory, minimum_number=minimum_number, snapshot=snapshot)
     if registry.snapshot is None:
         return registry
-    found = snapshot_file.decode(snapshot_file.read_file(registry.snapshot), str(registry.snapshot))
+    data = snapshot_file.read_file(registry.snapshot)
+    if sha256(data).digest() != registry.snapshot_digest:
+        raise RegistryError(f"{registry.snapshot} changed while it was read: start again")
+    found = snapshot_file.decode(data, str(registry.snapshot))
     if snapshot is None:
         own = snapshot_file.contracts_pin(found)
         registry = replace(registry, pinned=registry.pinned or policy.registry_root == own)

@@ -163,3 +163,5 @@ def _refuse_for_many(args: argparse.Namespace) -> None:
     for name in single:
         if getattr(args, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for one recording, not for many")
+    if args.registry is not None and args.registry.is_file():
+        raise ConfigError("a snapshot of a chain as --registry is for one recording, not for many")

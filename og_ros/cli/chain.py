@@ -199,6 +199,7 @@ def _show_chain(rpc: Rpc, args: argparse.Namespace) -> bool:
 
 def _show_nodes(rpc: Rpc, args: argparse.Namespace) -> bool:
     from og_ros.settlement import contracts, node_registry
+    from og_ros.settlement.evm_chain import robot_id
 
     address = registry_address(args)
     known = node_registry.has_our_code(rpc, contracts.NODE_REGISTRY, address)
@@ -210,6 +211,9 @@ def _show_nodes(rpc: Rpc, args: argparse.Namespace) -> bool:
     if known and args.key_id:
         node = node_registry.read_node(rpc, address, key_id_of(args.key_id))
         print(f"key            {node.key_id.hex()}: {node.status}, stage {node.stage}, vendor {node.vendor or '-'}")
+        print(f"robot          {node.robot_id.hex()}")
+        if args.robot:
+            print(f"of {args.robot}: {'yes' if robot_id(args.robot) == node.robot_id else 'NO'}")
         print(f"operator       {node.operator}\nbond           {node.bond} wei")
         for what, moment in (
             ("expires", node.expires_at), ("alive until", node.alive_until), ("withdrawable", node.withdrawable_at)

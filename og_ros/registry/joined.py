@@ -10,6 +10,7 @@ from og_ros.registry.registry import Registry
 from og_ros.registry.timestamp import show_time
 
 DISAGREES: Final = "registry_disagrees"
+BEHIND: Final = "registry_behind"
 _Certificate = TypeVar("_Certificate", KeyCertificate, ModelCertificate)
 
 
@@ -59,6 +60,7 @@ def join(local: Registry, chain: Registry) -> Registry:
         roots=local.roots,
         files=local.files,
         snapshot=chain.snapshot,
+        snapshot_digest=chain.snapshot_digest,
         fresh_until_ns=chain.fresh_until_ns,
         remarks=tuple(remarks),
     )
@@ -76,7 +78,7 @@ def _differences(
         assert moment is not None
         where, other = ("registry", "snapshot") if chain.revoked_at_ns is None else ("snapshot", "registry")
         text = f"the {where} revokes {what} from {show_time(moment)} on, the {other} does not: it counts as revoked"
-        found.append((DISAGREES, text))
+        found.append((BEHIND, text))
     return found
 
 

@@ -28,8 +28,8 @@ class Registry:
 
     A snapshot of registries on a chain is such a registry, too, without authorities and files: `directory` is its file,
     `fingerprint` the file's SHA-256, `number` its block's. `snapshot` is that file wherever one was read, alone or
-    beside a directory; `fresh_until_ns` is until when it may be used, `remarks` what an audit is to say of it: kind of
-    finding and sentence.
+    beside a directory, and `snapshot_digest` its SHA-256; `fresh_until_ns` is until when it may be used, `remarks` what
+    an audit is to say of it: kind of finding and sentence.
     """
 
     directory: Path
@@ -48,6 +48,7 @@ class Registry:
     _by_digest: Mapping[bytes, tuple[ModelCertificate, ...]] = field(repr=False)
     _by_name: Mapping[tuple[str, str], ModelCertificate] = field(repr=False)
     snapshot: Path | None = None
+    snapshot_digest: bytes = b""
     fresh_until_ns: int | None = None
     remarks: tuple[tuple[str, str], ...] = ()
 
@@ -105,11 +106,15 @@ class Registry:
         if directory.is_file():
             from og_ros.registry.snapshot import open_snapshot
 
+            if snapshot not in (None, directory):
+                raise RegistryError(f"{directory} is a snapshot itself: {snapshot} can count beside a directory only")
             return open_snapshot(directory, pinned_root, minimum_number)
         if snapshot is not None:
             from og_ros.registry.joined import join
+            from og_ros.registry.snapshot import open_snapshot
 
-            return join(cls.open(directory, pinned_root=pinned_root, minimum_number=minimum_number), cls.open(snapshot))
+            local = cls.open(directory, pinned_root=pinned_root, minimum_number=minimum_number)
+            return join(local, open_snapshot(snapshot, None, 0))
         index_data = _read_index(directory)
         for _ in range(_ATTEMPTS):
             try:

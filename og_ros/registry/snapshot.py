@@ -205,6 +205,7 @@ def as_registry(data: bytes, path: Path, pinned: str | None = None, minimum_numb
         models=models,
         revocations=revocations,
         snapshot=path,
+        snapshot_digest=sha256(data).digest(),
         fresh_until_ns=(snapshot.timestamp + snapshot.max_age_s) * NS,
         remarks=tuple(ignored),
     )

@@ -165,7 +165,7 @@ def look_up(root: bytes, key: bytes, proof: Sequence[bytes], what: str) -> bytes
     expected, rest = root, _nibbles(key)
     for place, node in enumerate(proof):
         if keccak(node) != expected:
-            raise SettlementError(f"the {what}'s proof does not give the trie's root: node {place} is another")
+            raise SettlementError(f"the {what}'s proof does not give the {what}s root: node {place} is another")
         found, expected, rest = _walk(decode(node, f"a node of the {what}'s proof"), rest, what)
         if found:
             if place != len(proof) - 1:

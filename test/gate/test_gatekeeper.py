@@ -54,6 +54,15 @@ def test_every_command_of_an_honest_run_passes(run: Run, registry: Registry) -> 
     assert all(v.chain_ns is not None and v.chain_ns > 0 for v in gated.verdicts[1:])
 
 
+def test_a_snapshot_of_a_chains_registries_opens_the_gate_until_it_is_stale(run: Run, registry: Registry) -> None:
+    """As long as its owner said, an offline robot drives; then it stops, for a revocation may be unseen."""
+    until = run.of_stage("control")[TICKS // 2][1].statement.signed_at_ns
+    gated = Gated.by(dataclasses.replace(registry, fresh_until_ns=until)).stream(run.records)
+    assert gated.passed == [r.payload for r in commands(run)[: TICKS // 2 + 1]]
+    refused = next(v for v in gated.verdicts if not v.accepted)
+    assert {reason.kind for reason in refused.reasons} == {"registry_stale"}
+
+
 def test_nothing_passes_before_a_chain_verified_and_that_does_not_latch(run: Run, registry: Registry) -> None:
     """A gate that starts in the middle of a run: the first commands rest on what it did not see."""
     late = [r for r in run.records if r.received_ns > commands(run)[4].received_ns - MS]

@@ -54,8 +54,11 @@ def test_a_fork_pays_its_reporter_and_a_false_proof_does_not(bare: Place, comman
     assert command(OWNER, "approve", key_id, "--days", "9", "--max-silence", "3600", *at)[0] == 0
     assert command(OPERATOR, "bond", key_id, "--ether", "1.5", *at)[0] == 0
     assert "alive until" in command(OPERATOR, "heartbeat", key_id, *at)[1]
-    told = command(OWNER, "show", *at, "--key", key_id, "--contract", chain, "--models-address", models)[1]
-    for text in ("valid, stage control", f"bond           {15 * 10**17} wei", "11" * 32, "that of this og_ros"):
+    shown = ["--key", key_id, "--contract", chain, "--models-address", models]
+    assert "robot-8: NO" in command(OWNER, "show", *at, *shown, "--robot", "robot-8")[1]
+    told = command(OWNER, "show", *at, *shown, "--robot", "robot-7")[1]
+    texts = ("valid, stage control", f"bond           {15 * 10**17} wei", "11" * 32, "that of this og_ros")
+    for text in (*texts, "robot-7: yes"):
         assert text in told
 
     base = statement_of(robot="robot-7", stage="control", key_id=signer.key_id)

@@ -195,10 +195,10 @@ def test_text_that_looks_like_the_fields_behind_it_is_not_taken_for_them(bonded:
 
 def test_no_name_behind_session_could_stand_at_two_places() -> None:
     """What makes the end of a statement readable in one way only: a name that overlaps itself could stand twice."""
-    for name in forks._TAIL:
+    for name in forks._TAIL[2:]:  # those before sequence stand at a fixed distance from it
         text = cbor2.dumps(name)
         assert not any(text.startswith(text[place:]) for place in range(1, 9)), name
-        assert len(text) > 8 or name == "session", "two places are at most 8 bytes apart: an integer has 1 to 9"
+        assert len(text) > 8, "two places are at most 8 bytes apart: an integer has 1 to 9"
 
 
 def test_a_proof_that_was_seen_in_the_pool_pays_only_who_committed_to_it(bonded: Place) -> None:

@@ -13,16 +13,33 @@ from attest_examples import signer_of, statement_of
 from hypothesis import given
 from hypothesis import strategies as st
 from made_snapshot import T0, events_of, snapshot_of
+from tiny_onnx import weighted_sum
 
-from og_ros.attest import Algorithm, Mode, ModelReference, Runtime
+from og_ros.attest import Algorithm, Mode, ModelReference, Runtime, keys
 from og_ros.cli.main import main
 from og_ros.errors import OgError, RegistryError
 from og_ros.registry import Registry, Status
 from og_ros.registry.rules import Uses
-from og_ros.registry.snapshot import Event, as_registry, contracts_pin, decode, encode
+from og_ros.registry.snapshot import Contract, Event, as_registry, contracts_pin, decode, encode
 from og_ros.settlement import snapshots
 from og_ros.stages.certified import require_certified
+from og_ros.stages.inference import Inference
+from og_ros.stages.pipeline import load_pipeline
+from og_ros.stages.preflight import check_stages
 
+PIPELINE = """\
+robot: r
+registry: chain.json
+stages:
+  adder:
+    model: {path: adder.onnx, name: adder, version: 1.0.0}
+    key: adder.pem
+    inputs:
+      a: {topic: /a, type: geometry_msgs/msg/TwistStamped, trigger: true}
+      b: {topic: /b, type: geometry_msgs/msg/Twist}
+    outputs:
+      y: {topic: /y, type: geometry_msgs/msg/TwistStamped}
+"""
 SIGNER = signer_of(Algorithm.ES256)
 GOOD = encode(snapshot_of(events_of(SIGNER)))
 NS = 10**9
@@ -121,6 +138,30 @@ def test_a_stage_starts_with_a_fresh_snapshot_and_not_with_a_stale_one(tmp_path:
     model = ModelReference("line", "1", bytes(32))
     with pytest.raises(RegistryError, match="never certified"):
         require_certified(registry, **{**given, "model": model}, now_ns=T0 * NS)  # type: ignore[arg-type]
+
+
+def test_a_pipeline_may_name_a_snapshot_as_its_registry(tmp_path: Path) -> None:
+    (tmp_path / "adder.onnx").write_bytes(weighted_sum(2))
+    keys.save_private(SIGNER._key, tmp_path / "adder.pem")
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text(PIPELINE)
+    digest = Inference.configure(load_pipeline(pipeline).stages["adder"]).model.digest
+    made = snapshot_of(events_of(SIGNER, "r", "adder"))
+    certified = {
+        "model": bytes(32), "digest": digest, "certifier": "0x" + "33" * 20, "at": T0, "expires_at": 0,
+        "processing": bytes(32), "parameters": bytes(32), "name": "adder", "version": "1.0.0", "stages": "adder",
+    }  # fmt: skip
+    models = Contract("ModelRegistry", "0x" + "44" * 20, (Event("Certified", certified),))
+    (tmp_path / "chain.json").write_bytes(encode(replace(made, contracts=(*made.contracts, models))))
+    check_stages(load_pipeline(pipeline), (T0 + 100) * NS)
+    with pytest.raises(OgError, match=r"stage adder: .* take a new one"):
+        check_stages(load_pipeline(pipeline), (T0 + 10_000) * NS)
+    pinned = Registry.open(tmp_path / "chain.json").fingerprint
+    pipeline.write_text(PIPELINE.replace("chain.json\n", f"chain.json\nregistry_root: {pinned}\n"))
+    check_stages(load_pipeline(pipeline), (T0 + 100) * NS)
+    (tmp_path / "chain.json").write_bytes(encode(made))
+    with pytest.raises(OgError, match="not the snapshot that was pinned"):
+        check_stages(load_pipeline(pipeline), (T0 + 100) * NS)
 
 
 def test_what_was_answered_once_is_not_answered_so_beyond_the_bound(tmp_path: Path) -> None:

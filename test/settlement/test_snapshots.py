@@ -254,9 +254,15 @@ def beside(owned: Owned) -> Owned:
 def test_a_snapshot_counts_beside_a_registry(beside: Owned) -> None:
     assert beside.audit(beside.folder / "registry", beside=beside.take()) == {}
     place = beside.place
+    before = place.node.rpc.call("evm_snapshot")
     deploy.revoke(place.node.rpc, place.owner, place.registry, beside.run.signers["control"].key_id)
     found = beside.audit(beside.folder / "registry", beside=beside.take())
-    assert found == {"key_revoked": 10, "registry_disagrees": 1}
+    assert found == {"key_revoked": 10, "registry_behind": 1}
+    assert place.node.rpc.call("evm_revert", before)
+    later(place, 3600)
+    deploy.revoke(place.node.rpc, place.owner, place.registry, beside.run.signers["control"].key_id)
+    found = beside.audit(beside.folder / "registry", beside=beside.take())
+    assert found == {"registry_behind": 1}, "what was before the revocation stays valid"
 
 
 def test_what_only_one_of_two_registries_knows_counts(owned: Owned) -> None:
@@ -323,9 +329,12 @@ def test_the_audit_command_takes_a_snapshot(owned: Owned, capsys: pytest.Capture
     assert "registry_unproven" not in capsys.readouterr().out
     other = ["--contracts", "sha256:" + "11" * 32]
     assert main(["audit", bag, "--registry", path, "--chain", owned.place.node.url, *other, "--quiet"]) == 1
+    owned.run.write_registry(owned.folder / "registry")
     capsys.readouterr()
     for arguments, why in (
         (["--snapshot", path], "counts beside --registry"),
+        (["--registry", path, "--snapshot", f"{path}.2"], "is a snapshot itself"),
+        (["--registry", str(owned.folder / "registry"), "--snapshot", str(owned.folder)], "cannot read"),
         (["--registry", path, "--html", str(owned.folder / "x.html")], "snapshot of a chain"),
         (["--chain", "http://127.0.0.1:1"], "for receipts"),
     ):

@@ -16,7 +16,7 @@ from og_ros.settlement.account import Account
 from og_ros.settlement.evm_chain import decode_result, encode_call
 from og_ros.settlement.rpc import Rpc
 
-FOLDER = Path(__file__).parent / "contracts"
+FOLDER = Path(__file__).resolve().parents[1] / "settlement" / "contracts"
 
 
 def call_data(function: str, types: str, *arguments: Any) -> bytes:
@@ -26,7 +26,7 @@ def call_data(function: str, types: str, *arguments: Any) -> bytes:
 
 
 def put(rpc: Rpc, account: Account, name: str, types: str = "", *arguments: Any) -> str:
-    """Put a contract of test/support/contracts on the chain; its address."""
+    """Put a contract of test/settlement/contracts on the chain; its address."""
     code = json.loads((FOLDER / f"{name}.json").read_text())["bytecode"]
     data = bytes.fromhex(code[2:]) + eth_abi.encode([kind for kind in types.split(",") if kind], arguments)
     return deploy.transact(rpc, account, None, data).contract
