@@ -18,7 +18,7 @@ from og_ros.log.cosignature import WitnessKey, cosign
 from og_ros.log.merkle import EMPTY_ROOT, verify_consistency
 from og_ros.log.note import NoteSignature, SignedNote, VerifierKey, parse_note
 from og_ros.log.witness_protocol import SIZE_TYPE, AddCheckpoint, parse_request
-from og_ros.log.witness_state import WitnessState, origin_id
+from og_ros.log.witness_state import FORKS, UNPROVEN, WitnessState, origin_id
 
 TEXT = "text/plain; charset=utf-8"
 
@@ -88,7 +88,7 @@ class Witness:
     def _advance(self, request: AddCheckpoint, note: SignedNote, new: Checkpoint) -> Answer:
         """Compare with what was cosigned last, and replace it, in one transaction."""
         with self._state.advancing(new.origin) as (head, advance):
-            problem = ""
+            problem, kind = "", FORKS
             if request.old_size != head.size:
                 answer = Answer(HTTPStatus.CONFLICT, f"{head.size}\n".encode(), SIZE_TYPE)
                 if new.size == head.size and new.root != head.root:
@@ -101,7 +101,7 @@ class Witness:
                     old_root = head.root if head.size else EMPTY_ROOT
                     verify_consistency(head.size, new.size, request.proof, old_root, new.root)
                 except LogError as error:
-                    problem = str(error)
+                    problem, kind = str(error), UNPROVEN
                     answer = _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
                 else:
                     line = cosign(note.text, self.key.name, self._signing_key, int(time.time()))
@@ -109,7 +109,7 @@ class Witness:
                     advance(new.size, new.root, kept.format())
                     answer = Answer(HTTPStatus.OK, line.format().encode())
         if problem:
-            file = self._state.keep_fork(new, note.format())
+            file = self._state.keep(kind, new, note.format())
             self._tell(f"log {new.origin}: refused: {problem}" + (f"; the signed checkpoint is {file}" if file else ""))
         return answer
 
