@@ -107,16 +107,21 @@ private:
   Digest previous_{};
 };
 
-/// Signs on a thread of its own, in order, losing none: `push` waits while `depth` inferences wait for their signature.
-/// `sink` gets each record on that thread, serialised too; `failed` what could not be signed or sent, and why.
+/// Signs on a thread of its own, in order, losing none. `sink` gets each record on that thread, serialised too; `failed`
+/// what could not be signed or sent, and why. As in Python (og_ros/nodes/signing_queue.py), `push` returns once at most
+/// `depth` wait beside the one that is being signed, the oldest of all has waited for less than `lag`, and the newest is
+/// not to wait for longer, by what signatures took lately: a sink that is held up slows the node down instead of leaving
+/// outputs without attestations behind it.
 class SigningQueue
 {
 public:
   using Sink = std::function<void (const Attestation &, const Bytes & serialised)>;
   using Failed = std::function<void (const std::string & why)>;
 
-  SigningQueue(Attestor attestor, Sink sink, Failed failed, std::size_t depth = 256)
-  : attestor_(std::move(attestor)), sink_(std::move(sink)), failed_(std::move(failed)), depth_(depth),
+  SigningQueue(
+    Attestor attestor, Sink sink, Failed failed, std::size_t depth = 256,
+    std::chrono::milliseconds lag = std::chrono::milliseconds(500))
+  : attestor_(std::move(attestor)), sink_(std::move(sink)), failed_(std::move(failed)), depth_(depth), lag_(lag),
     worker_([this] {work();}) {}
 
   SigningQueue(const SigningQueue &) = delete;
@@ -126,10 +131,11 @@ public:
   void push(Inference inference)
   {
     std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] {return waiting_.size() < depth_ || closed_;});
     if (closed_) {throw Error(Reason::library, "the signing queue is closed");}
-    waiting_.push_back(std::move(inference));
-    changed_.notify_all();
+    waiting_.push_back({Steady::now(), std::move(inference)});
+    added_.notify_one();
+    done_.wait(
+      lock, [this] {return waiting_.empty() || (waiting_.size() <= depth_ + 1 && !late());});
   }
 
   /// Sign and send what is due, then end the thread. To be called from another thread than the sink's.
@@ -138,30 +144,51 @@ public:
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       closed_ = true;
-      changed_.notify_all();
+      added_.notify_one();
     }
     if (worker_.joinable()) {worker_.join();}
   }
 
 private:
+  using Steady = std::chrono::steady_clock;
+  using Cost = std::chrono::duration<double>;
+
+  struct Waiting
+  {
+    Steady::time_point since;
+    Inference inference;
+  };
+
+  // The age alone would let any number in at once, as inputs that waited while the node did.
+  bool late() const
+  {
+    const auto awaited = cost_ * static_cast<double>(waiting_.size() - 1);
+    return Steady::now() - waiting_.front().since >= lag_ || awaited >= lag_;
+  }
+
   void work()
   {
     for (;; ) {
-      Inference next;
+      const Inference * next;
+      Steady::time_point began;
       {
         std::unique_lock<std::mutex> lock(mutex_);
-        changed_.wait(lock, [this] {return !waiting_.empty() || closed_;});
+        added_.wait(lock, [this] {return !waiting_.empty() || closed_;});
         if (waiting_.empty()) {return;}
-        next = std::move(waiting_.front());
-        waiting_.pop_front();
-        changed_.notify_all();
+        next = &waiting_.front().inference;  // a deque leaves it where it is while others are added
+        began = Steady::now();
       }
       try {
-        const Attestation made = attestor_.attest(next);
+        const Attestation made = attestor_.attest(*next);
         sink_(made, encode_attestation(made));
       } catch (const std::exception & error) {
         failed_(error.what());
       }
+      const std::lock_guard<std::mutex> lock(mutex_);
+      waiting_.pop_front();
+      const Cost took = Steady::now() - began;
+      cost_ = cost_.count() > 0 ? (cost_ + took) / 2 : took;  // half of it the last one's, and so on
+      done_.notify_all();
     }
   }
 
@@ -169,9 +196,11 @@ private:
   Sink sink_;
   Failed failed_;
   std::size_t depth_;
+  std::chrono::milliseconds lag_;
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Inference> waiting_;
+  std::condition_variable added_, done_;
+  std::deque<Waiting> waiting_;
+  Cost cost_{0};
   bool closed_ = false;
   std::thread worker_;  // last: it uses all of the above
 };

@@ -1,9 +1,12 @@
 // Answers a test's questions about the headers, one a line: `kind argument...`, arguments in hex ("-" is empty).
 // The answer is `ok ...` or `refused <reason> <message>`; anything else is a failure of the headers.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -76,6 +79,40 @@ std::string attest(const Arguments & a)
   return made;
 }
 
+// How many inferences waited at most for a signature that takes 5 ms, of 60 that come at once, after the first.
+std::string backlog(const Arguments & a)
+{
+  og_ros::Producer producer;
+  producer.robot = "robot-7";
+  producer.stage = "planning";
+  producer.node = "/planner";
+  producer.model.name = "planner";
+  producer.model.digest = og_ros::detail::sha256(view("model"));
+  producer.runtime.name = "none";
+  std::atomic<int> sent{0};
+  og_ros::SigningQueue queue(
+    og_ros::Attestor(std::move(producer), og_ros::PrivateKey::parse(a.at(0))),
+    [&sent](const og_ros::Attestation &, const og_ros::Bytes &) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      ++sent;
+    },
+    [](const std::string &) {},
+    std::stoul(a.at(1)), std::chrono::milliseconds(std::stoi(a.at(2))));
+  int most = 0;
+  for (int pushed = 1; pushed <= 60; ++pushed) {
+    og_ros::Inference inference;
+    inference.outputs = {og_ros::reference_to("/path", "nav_msgs/msg/Path", view(a.at(3)), 0)};
+    inference.began = std::chrono::steady_clock::now();
+    inference.start = 1'000'000'007;
+    inference.clock = og_ros::Clock::sim;
+    queue.push(inference);
+    while (pushed == 1 && sent == 0) {std::this_thread::yield();}  // what a signature takes is known from then on
+    most = std::max(most, pushed - sent);
+  }
+  queue.close();
+  return std::to_string(most) + " " + std::to_string(sent);
+}
+
 std::string answer(const std::string & kind, const Arguments & a)
 {
   using og_ros::verify;
@@ -126,6 +163,7 @@ std::string answer(const std::string & kind, const Arguments & a)
   }
   if (kind == "load") {return og_ros::hex(og_ros::PrivateKey::load(a.at(0)).id());}
   if (kind == "attest") {return attest(a);}
+  if (kind == "backlog") {return backlog(a);}
   throw std::invalid_argument("no such question: " + kind);
 }
 

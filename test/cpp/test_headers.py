@@ -247,6 +247,15 @@ def test_a_session_that_cpp_signs_verifies_in_python(driver: Driver, algorithm: 
         previous, before = attestation.digest, s.start_monotonic_ns
 
 
+@pytest.mark.parametrize(("depth", "lag_ms", "most"), [(4, 60_000, 5), (256, 50, 12)], ids=["number", "time"])
+def test_a_signing_queue_is_bounded(driver: Driver, depth: int, lag_ms: int, most: int) -> None:
+    """Sixty inferences at once, 5 ms a signature: no more wait than `depth` beside one, or than are signed in `lag`."""
+    private = ATTESTATIONS["keys"]["ES256"]["private_key"]
+    verdict, (waited, signed) = driver.ask("backlog", private, str(depth), str(lag_ms), b"\0\1\0\0")
+    assert (verdict, signed) == ("ok", "60")
+    assert 2 <= int(waited) <= most
+
+
 def test_keys_are_read_as_python_reads_them(driver: Driver, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
