@@ -129,7 +129,7 @@ class _Checker:
         """Check a note; `given` by the auditor, it may be of another log, which is then said."""
         try:
             signed = parse_note(note)
-            head = open_checkpoint(note, self._ledger.key, self._ledger.origin)
+            head = _head(self._ledger, note)
         except LogError as error:
             if given:
                 self._found.notes.append(f"witnesses: {name} is no checkpoint of this log: {error}")
@@ -211,6 +211,11 @@ class _Checker:
             self._found.findings.append(Finding(kind, f"log {self._ledger.origin}: {text}"))
 
 
+def _head(ledger: Ledger, note: str | bytes) -> Checkpoint:
+    """Read a checkpoint that the log's key signed; raises LogError where it did not."""
+    return open_checkpoint(note, ledger.key, ledger.origin)
+
+
 def _stamps(roots: Sequence[Certificate], ledger: Ledger, found: Witnessed) -> None:
     """Check the time stamps that are beside a log, against the roots of authorities whom the auditor believes."""
     kept = list(Timestamps(ledger.directory).all())
@@ -224,7 +229,7 @@ def _stamps(roots: Sequence[Certificate], ledger: Ledger, found: Witnessed) -> N
     for file, note, response in kept:
         try:
             time_ns, authority = verify_stamp(note, response, roots)
-            head = open_checkpoint(note, ledger.key, ledger.origin)
+            head = _head(ledger, note)
         except LogError as error:
             found.findings.append(Finding("timestamp_invalid", f"log {ledger.origin}: {file.name}: {error}"))
             continue

@@ -16,7 +16,7 @@ from og_ros.errors import LogError
 from og_ros.log.checkpoint import Checkpoint, parse_checkpoint
 from og_ros.log.cosignature import WitnessKey, cosign
 from og_ros.log.merkle import EMPTY_ROOT, verify_consistency
-from og_ros.log.note import NoteSignature, SignedNote, VerifierKey, parse_note
+from og_ros.log.note import SignedNote, VerifierKey, parse_note
 from og_ros.log.witness_protocol import SIZE_TYPE, AddCheckpoint, parse_request
 from og_ros.log.witness_state import FORKS, UNPROVEN, WitnessState, origin_id
 
@@ -105,19 +105,14 @@ class Witness:
                     answer = _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
                 else:
                     line = cosign(note.text, self.key.name, self._signing_key, int(time.time()))
-                    kept = SignedNote(note.text, (*_own_signatures(note, self._logs[new.origin]), line))
+                    own = (signature for signature in note.signatures if signature.name == new.origin)
+                    kept = SignedNote(note.text, (*own, line))  # others' lines, which nobody checked, are not kept
                     advance(new.size, new.root, kept.format())
                     answer = Answer(HTTPStatus.OK, line.format().encode())
         if problem:
             file = self._state.keep(kind, new, note.format())
             self._tell(f"log {new.origin}: refused: {problem}" + (f"; the signed checkpoint is {file}" if file else ""))
         return answer
-
-
-def _own_signatures(note: SignedNote, keys: Iterable[VerifierKey]) -> list[NoteSignature]:
-    """The signatures of the log's keys: others' lines, which nobody checked, are not kept."""
-    names = {(key.name, key.key_id) for key in keys}
-    return [line for line in note.signatures if (line.name, line.key_id) in names]
 
 
 def _is_signed(note: SignedNote, key: VerifierKey) -> bool:
