@@ -30,6 +30,7 @@ from og_ros.audit.settled import SettlementEvidence
 from og_ros.audit.stream import Stream, arrival
 from og_ros.audit.witnessed import PublicEvidence
 from og_ros.log import Ledger
+from og_ros.log.quorum import NONE
 from og_ros.registry import Registry
 
 Progress = Callable[[int, int], None]
@@ -144,6 +145,7 @@ class _Run:
         types = {topic.name: topic.type for topic in bag.topics.values() if topic.type not in SEALED_TYPES}
         self._findings += auditor.contradictions.finish(types)
         self._findings += auditor.judge.run(_totals(auditor, self._again))
+        self._findings += _unwitnessed(self._policy, auditor)
         if self._sealed is not None:
             self._findings += self._sealed.gaps()
         if self._disclosures is not None:
@@ -198,6 +200,13 @@ def _miscounted(bag: Bag, topics: Iterable[str], counts: Mapping[str, int]) -> I
             yield Finding(
                 "recording_incomplete", f"{topic}: {read} messages were read, and {said} are said to be there", topic
             )
+
+
+def _unwitnessed(policy: Policy, auditor: Auditor) -> Iterator[Finding]:
+    """A log that was not read, or does not hold, has no witnesses; of one that was read, its own check has told."""
+    asked = policy.witness_quorum or (policy.witness_policy is not None and policy.witness_policy.quorum != NONE)
+    if asked and auditor.log is None:
+        yield Finding("witness_quorum_not_met", "the policy demands witnesses of the log, and none that holds was read")
 
 
 def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals:

@@ -15,7 +15,7 @@ from og_ros.errors import LogError
 from og_ros.log import Checkpoint, Ledger, SignedNote, open_checkpoint, parse_note
 from og_ros.log.cosignature import Cosignature, WitnessKey, verify_cosignature
 from og_ros.log.cosigned import CosignedCheckpoints, read_note
-from og_ros.log.quorum import WitnessPolicy, any_of
+from og_ros.log.quorum import NONE, WitnessPolicy, any_of
 from og_ros.log.timestamps import Timestamps, verify_stamp
 from og_ros.registry import KeyCertificate, Registry, Status
 
@@ -163,7 +163,7 @@ class _Checker:
         if not trust.policy.knows_log(self._ledger.key):
             found.covered = 0
             self._tell("witness_quorum_not_met", f"the witness policy does not name the log's key {self._ledger.vkey}")
-        elif asked and trust.policy.quorum != "none" and found.covered == 0:
+        elif asked and trust.policy.quorum != NONE and found.covered == 0:
             who = trust.policy.describe() if trust.by_policy else f"{trust.policy.groups['all'].least} certified ones"
             self._tell("witness_quorum_not_met", f"no checkpoint has the cosignatures of {who}")
         elif 0 < found.covered < checkpointed:
