@@ -16,11 +16,12 @@ from og_ros.errors import LogError
 from og_ros.log.checkpoint import Checkpoint, parse_checkpoint
 from og_ros.log.cosignature import WitnessKey, cosign
 from og_ros.log.merkle import EMPTY_ROOT, verify_consistency
-from og_ros.log.note import SignedNote, VerifierKey, parse_note
+from og_ros.log.note import NoteSignature, SignedNote, VerifierKey, parse_note
 from og_ros.log.witness_protocol import SIZE_TYPE, AddCheckpoint, parse_request
 from og_ros.log.witness_state import FORKS, UNPROVEN, WitnessState, origin_id
 
 TEXT = "text/plain; charset=utf-8"
+_MAX_LINES = 8  # of the log's own, in what is kept: classical and post-quantum, old and new key
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +106,20 @@ class Witness:
                     answer = _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
                 else:
                     line = cosign(note.text, self.key.name, self._signing_key, int(time.time()))
-                    own = (signature for signature in note.signatures if signature.name == new.origin)
-                    kept = SignedNote(note.text, (*own, line))  # others' lines, which nobody checked, are not kept
+                    kept = SignedNote(note.text, (*_own_lines(note, self._logs[new.origin]), line))
                     advance(new.size, new.root, kept.format())
                     answer = Answer(HTTPStatus.OK, line.format().encode())
         if problem:
             file = self._state.keep(kind, new, note.format())
             self._tell(f"log {new.origin}: refused: {problem}" + (f"; the signed checkpoint is {file}" if file else ""))
         return answer
+
+
+def _own_lines(note: SignedNote, keys: Iterable[VerifierKey]) -> list[NoteSignature]:
+    """The lines under the log's name, those of the known keys first, and few of those that nobody here can check."""
+    known = {(key.name, key.key_id) for key in keys}
+    own = [line for line in note.signatures if line.name == parse_checkpoint(note.text).origin]
+    return sorted(own, key=lambda line: (line.name, line.key_id) not in known)[:_MAX_LINES]
 
 
 def _is_signed(note: SignedNote, key: VerifierKey) -> bool:

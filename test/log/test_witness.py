@@ -129,6 +129,19 @@ def test_a_forger_does_not_fill_the_disk(ask: Callable[[bytes], Answer], state: 
     assert len(list(folder.iterdir())) == 100
 
 
+def test_lines_that_nobody_checked_do_not_spoil_what_is_kept(
+    ask: Callable[[bytes], Answer], state: WitnessState
+) -> None:
+    junk = "".join(f"— {name} {'A' * 7}{n % 10}\n" for n in range(45) for name in (ORIGIN, "example.com/x"))
+    body = request(0, 5).decode()
+    text, _, line = body.rpartition("\n\n")
+    assert ask(f"{text}\n\n{junk}{line}".encode()).status == HTTPStatus.OK
+    head = state.head(ORIGIN)
+    assert head is not None
+    assert open_checkpoint(head.note, LOG).size == 5
+    assert len(parse_note(head.note).signatures) == 9
+
+
 def test_it_remembers_after_a_restart(tmp_path: Path) -> None:
     for old, size, status in ((0, 9, 200), (9, 12, 200), (9, 15, 409), (12, 15, 200)):
         state = WitnessState(tmp_path / "state")
