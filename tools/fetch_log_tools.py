@@ -22,6 +22,16 @@ PROGRAMS = ("spicy-torchwood", "litewitness", "witnessctl", "sigsum-key", "sigsu
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
+def mirror() -> str:
+    """Return the mirror of Debian that this system is set up with; raises Unavailable."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    for line in done.stdout.splitlines():
+        if line.rstrip("/").endswith("/debian"):
+            return line
+    raise Unavailable(f"no {', '.join(PACKAGES)}: no mirror of Debian is among this system's sources")
+
+
 def fetch(folder: Path) -> None:
     """Put the programs into a folder, unless all programs are there; raises Unavailable."""
     if all((folder / program).is_file() for program in PROGRAMS):
@@ -35,7 +45,7 @@ def fetch(folder: Path) -> None:
             (home / part).mkdir(parents=True)
         (home / "status").touch()
         # A list of its own: the system's sources stay as they are.
-        (home / "sources.list").write_text(f"deb [signed-by={KEYRING}] http://deb.debian.org/debian sid main\n")
+        (home / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} sid main\n")
         settings = {
             "Dir::State::Lists": home / "lists", "Dir::State::status": home / "status",
             "Dir::Cache::archives": home / "archives", "Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": "",

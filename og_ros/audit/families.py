@@ -49,6 +49,10 @@ _NEEDS: Final = {
         ("settlement_forged", "settlement_differs", "settlement_missing", "settlement_contract_unknown"),
         ("settlement", "no receipts of a chain were given"),
     ),
+    **dict.fromkeys(
+        ("cosignature_invalid", "witness_forked"), ("witnesses", "no checkpoint has a cosignature that counts")
+    ),
+    "timestamp_invalid": ("timestamps", "no time stamp was verified"),
     # These have defaults that hold without a policy.
     "loss_exceeds_policy": _ALWAYS,
     "decision_unlinked": _ALWAYS,

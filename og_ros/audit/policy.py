@@ -224,15 +224,19 @@ def _witnesses(top: Section) -> tuple[WitnessPolicy | None, int]:
     """Return whose cosignatures the log must have: a C2SP tlog-policy, or a number of certified witnesses."""
     section = top.section("witnesses")
     text = section.text("policy")
-    quorum = int(section.number("quorum", 0, 1, MAX_NAMES))
+    quorum = section.number("quorum", 0.0, 1, MAX_NAMES)
+    if quorum % 1:
+        raise section.error("quorum", "must be a whole number")
     if text is not None and quorum:
         raise section.error("quorum", "cannot stand beside a policy, which has a quorum of its own")
+    if top.has("witnesses") and text is None and not quorum:
+        raise top.error("witnesses", "needs a quorum, or a policy")
     try:
         policy = parse_witness_policy(text, "line") if text is not None else None
     except PolicyError as error:
         raise section.error("policy", f"is no tlog-policy: {error}") from error
     section.end()
-    return policy, quorum
+    return policy, int(quorum)
 
 
 def _only_levels(top: Section, name: str) -> dict[str, str]:

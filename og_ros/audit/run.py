@@ -35,6 +35,7 @@ from og_ros.audit.stream import Stream, arrival
 from og_ros.audit.witnessed import PublicEvidence
 from og_ros.evidence.message import EVIDENCE_TYPE
 from og_ros.log import Ledger
+from og_ros.log.quorum import NONE
 from og_ros.registry import Registry
 
 Progress = Callable[[int, int], None]
@@ -160,6 +161,7 @@ class _Run:
         self._findings += _checkpoints_below(self._policy, auditor)
         if self._endurance is not None:
             self._findings += self._endurance.findings()
+        self._findings += _unwitnessed(self._policy, auditor)
         if self._sealed is not None:
             self._findings += self._sealed.gaps()
         if self._disclosures is not None:
@@ -240,6 +242,13 @@ def _checkpoints_below(policy: Policy, auditor: Auditor) -> Iterator[Finding]:
     elif not view.trusted or view.checkpoints != policy.checkpoint:
         how = f"signed {view.checkpoints}" if view.trusted else "under a key that no registry stands for"
         yield Finding("below_policy", f"log {view.origin}: its checkpoints are {how}; {policy.checkpoint} is demanded")
+
+
+def _unwitnessed(policy: Policy, auditor: Auditor) -> Iterator[Finding]:
+    """A log that was not read, or does not hold, has no witnesses; of one that was read, its own check has told."""
+    asked = policy.witness_quorum or (policy.witness_policy is not None and policy.witness_policy.quorum != NONE)
+    if asked and auditor.log is None:
+        yield Finding("witness_quorum_not_met", "the policy demands witnesses of the log, and none that holds was read")
 
 
 def _totals(auditor: Auditor, reexecution: ReexecutionTally | None) -> RunTotals:

@@ -15,7 +15,7 @@ from og_ros.errors import LogError
 from og_ros.log import Checkpoint, Ledger, SignedNote, open_checkpoint, parse_note
 from og_ros.log.cosignature import Cosignature, WitnessKey, verify_cosignature
 from og_ros.log.cosigned import CosignedCheckpoints, read_note
-from og_ros.log.quorum import WitnessPolicy, any_of
+from og_ros.log.quorum import NONE, WitnessPolicy, any_of
 from og_ros.log.timestamps import Timestamps, verify_stamp
 from og_ros.registry import KeyCertificate, Registry, Status
 
@@ -129,7 +129,7 @@ class _Checker:
         """Check a note; `given` by the auditor, it may be of another log, which is then said."""
         try:
             signed = parse_note(note)
-            head = open_checkpoint(note, self._ledger.key, self._ledger.origin)
+            head = _head(self._ledger, note)
         except LogError as error:
             if given:
                 self._found.notes.append(f"witnesses: {name} is no checkpoint of this log: {error}")
@@ -163,7 +163,7 @@ class _Checker:
         if not trust.policy.knows_log(self._ledger.key):
             found.covered = 0
             self._tell("witness_quorum_not_met", f"the witness policy does not name the log's key {self._ledger.vkey}")
-        elif asked and trust.policy.quorum != "none" and found.covered == 0:
+        elif asked and trust.policy.quorum != NONE and found.covered == 0:
             who = trust.policy.describe() if trust.by_policy else f"{trust.policy.groups['all'].least} certified ones"
             self._tell("witness_quorum_not_met", f"no checkpoint has the cosignatures of {who}")
         elif 0 < found.covered < checkpointed:
@@ -211,6 +211,11 @@ class _Checker:
             self._found.findings.append(Finding(kind, f"log {self._ledger.origin}: {text}"))
 
 
+def _head(ledger: Ledger, note: str | bytes) -> Checkpoint:
+    """Read a checkpoint that the log's key signed; raises LogError where it did not."""
+    return open_checkpoint(note, ledger.key, ledger.origin)
+
+
 def _stamps(roots: Sequence[Certificate], ledger: Ledger, found: Witnessed) -> None:
     """Check the time stamps that are beside a log, against the roots of authorities whom the auditor believes."""
     kept = list(Timestamps(ledger.directory).all())
@@ -224,7 +229,7 @@ def _stamps(roots: Sequence[Certificate], ledger: Ledger, found: Witnessed) -> N
     for file, note, response in kept:
         try:
             time_ns, authority = verify_stamp(note, response, roots)
-            head = open_checkpoint(note, ledger.key, ledger.origin)
+            head = _head(ledger, note)
         except LogError as error:
             found.findings.append(Finding("timestamp_invalid", f"log {ledger.origin}: {file.name}: {error}"))
             continue

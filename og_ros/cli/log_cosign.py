@@ -29,7 +29,7 @@ It only reads the ledger's database, and keeps what it is given in LEDGER/cosign
 Exit codes: 0 cosigned by all, or by the policy's quorum, and stamped where that was asked; 1 a witness refused, since
 it has seen another log; 2 not yet. A run without --once ends with 0 when it is stopped."""
 _POLL_S: Final = 0.2
-_RETRY_S: Final = 1.0
+_STEP_S: Final = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,33 +65,31 @@ def run(args: argparse.Namespace) -> int:
         stamper = Stamper(args.ledger, args.tsa, args.stamp_every, roots, _tell)
     elif args.tsa_root is not None:
         raise ConfigError("--tsa-root without --tsa: there is no stamp to verify")
-    cosigner = Cosigner(args.ledger, endpoints, _tell)
+    cosigner = Cosigner(args.ledger, endpoints, _tell, args.every)
     if args.once:
         cosigner.step()
         if stamper is not None:
             stamper.step()
         return _conclude(cosigner, stamper, policy)
     with until_stopped() as stopped:
-        _loop(stopped, [(cosigner.step, args.every), *([(stamper.step, _RETRY_S)] if stamper is not None else [])])
+        _loop(stopped, [cosigner.step, *([stamper.step] if stamper is not None else [])])
     return 0
 
 
-def _loop(stopped: Callable[[], bool], steps: list[tuple[Callable[[], None], float]]) -> None:
-    """Take each step as often as it wants; a ledger that is not there yet, or a full disk, is waited for."""
-    due = [0.0] * len(steps)
+def _loop(stopped: Callable[[], bool], steps: list[Callable[[], None]]) -> None:
+    """Take the steps, which do what is due; a ledger that is not there yet, or a full disk, is waited for."""
     problem = ""
+    due = 0.0
     while not stopped():
-        for number, (step, every_s) in enumerate(steps):
-            if time.monotonic() < due[number]:
-                continue
-            due[number] = time.monotonic() + every_s
-            try:
-                step()
-            except OgError as error:
-                if str(error) != problem:
-                    _tell(f"{error}; waiting")
-                problem = str(error)
-                due[number] = time.monotonic() + min(every_s, _RETRY_S)
+        if time.monotonic() >= due:
+            due = time.monotonic() + _STEP_S
+            for step in steps:
+                try:
+                    step()
+                except OgError as error:
+                    if str(error) != problem:
+                        _tell(f"{error}; waiting")
+                    problem = str(error)
         time.sleep(_POLL_S)
 
 

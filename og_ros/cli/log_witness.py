@@ -24,7 +24,7 @@ has no hand in it. Examples:
   og-ros log witness --name witness.example/w1 --key witness.pem --state state --registry registry --root sha256:...
 
 POST …/add-checkpoint is C2SP's. GET …/checkpoint/HASH (SHA-256 of the log's origin, hex) gives the newest checkpoint
-that it cosigned. A signed checkpoint that contradicts it is refused, and kept in STATE/forks.
+that it cosigned. A signed checkpoint that contradicts it is refused, and kept in STATE/forks or STATE/unproven.
 Exit codes: 0 stopped, 2 it could not be started."""
 _POLL_S: Final = 0.2
 

@@ -42,7 +42,7 @@ def sized_files(folder: Path, newest: int = MAX_FILES) -> list[tuple[int, Path]]
     except OSError as error:
         raise LogError(f"cannot read {folder}: {error.strerror}") from error
     found = sorted((int(match[1]), folder / name) for name in names if (match := _NAME.fullmatch(name)))
-    return found[-newest:]
+    return [(size, file) for size, file in found[-newest:] if file.is_file()]  # no pipe that somebody put there
 
 
 class CosignedCheckpoints:

@@ -41,9 +41,11 @@ class Cosigner:
     `tell(line)` hears what happens. What a witness gave is on the disk before the next step.
     """
 
-    def __init__(self, ledger: Path, witnesses: Sequence[Endpoint], tell: Callable[[str], None]) -> None:
-        """Raises LogError when what is kept cannot be read."""
-        self._ledger, self._tell = ledger, tell
+    def __init__(
+        self, ledger: Path, witnesses: Sequence[Endpoint], tell: Callable[[str], None], every_s: float = 0.0
+    ) -> None:
+        """`every_s`: a witness that cosigned is left alone so long. Raises LogError when what is kept cannot be read."""
+        self._ledger, self._tell, self._every_s = ledger, tell, every_s
         self._kept = CosignedCheckpoints(ledger)
         sizes = self._kept.newest(witness.key for witness in witnesses)
         self._courses = [_Course(witness, sizes[witness.key]) for witness in witnesses]
@@ -97,6 +99,7 @@ class Cosigner:
             return None
         self._tell(f"witness {course.endpoint.name}: cosigned {newest.size} leaves")
         course.size, course.failures, course.problem, course.refused = newest.size, 0, "", False
+        course.again_at = time.monotonic() + self._every_s
         return line
 
     def _cosigned(self, course: _Course, ledger: Ledger, newest: StoredCheckpoint) -> NoteSignature:

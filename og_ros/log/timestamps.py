@@ -115,7 +115,7 @@ class Timestamps:
         """Yield each stamp: the file of its note, the note, the answer; smallest tree first. Nothing is verified."""
         for _, file in sized_files(self.folder, MAX_STAMPS):
             answer = file.with_suffix(ANSWER)
-            if not answer.exists():
+            if not answer.is_file():
                 continue  # a crash came between the two
             try:
                 with answer.open("rb") as stream:

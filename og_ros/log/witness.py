@@ -18,9 +18,10 @@ from og_ros.log.cosignature import WitnessKey, cosign
 from og_ros.log.merkle import EMPTY_ROOT, verify_consistency
 from og_ros.log.note import NoteSignature, SignedNote, VerifierKey, parse_note
 from og_ros.log.witness_protocol import SIZE_TYPE, AddCheckpoint, parse_request
-from og_ros.log.witness_state import WitnessState, origin_id
+from og_ros.log.witness_state import FORKS, UNPROVEN, WitnessState, origin_id
 
 TEXT = "text/plain; charset=utf-8"
+_MAX_LINES = 8  # of the log's own, in what is kept: classical and post-quantum, old and new key
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Witness:
     def _advance(self, request: AddCheckpoint, note: SignedNote, new: Checkpoint) -> Answer:
         """Compare with what was cosigned last, and replace it, in one transaction."""
         with self._state.advancing(new.origin) as (head, advance):
-            problem = ""
+            problem, kind = "", FORKS
             if request.old_size != head.size:
                 answer = Answer(HTTPStatus.CONFLICT, f"{head.size}\n".encode(), SIZE_TYPE)
                 if new.size == head.size and new.root != head.root:
@@ -101,23 +102,24 @@ class Witness:
                     old_root = head.root if head.size else EMPTY_ROOT
                     verify_consistency(head.size, new.size, request.proof, old_root, new.root)
                 except LogError as error:
-                    problem = str(error)
+                    problem, kind = str(error), UNPROVEN
                     answer = _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, problem)
                 else:
                     line = cosign(note.text, self.key.name, self._signing_key, int(time.time()))
-                    kept = SignedNote(note.text, (*_own_signatures(note, self._logs[new.origin]), line))
+                    kept = SignedNote(note.text, (*_own_lines(note, self._logs[new.origin]), line))
                     advance(new.size, new.root, kept.format())
                     answer = Answer(HTTPStatus.OK, line.format().encode())
         if problem:
-            file = self._state.keep_fork(new, note.format())
+            file = self._state.keep(kind, new, note.format())
             self._tell(f"log {new.origin}: refused: {problem}" + (f"; the signed checkpoint is {file}" if file else ""))
         return answer
 
 
-def _own_signatures(note: SignedNote, keys: Iterable[VerifierKey]) -> list[NoteSignature]:
-    """The signatures of the log's keys: others' lines, which nobody checked, are not kept."""
-    names = {(key.name, key.key_id) for key in keys}
-    return [line for line in note.signatures if (line.name, line.key_id) in names]
+def _own_lines(note: SignedNote, keys: Iterable[VerifierKey]) -> list[NoteSignature]:
+    """The lines under the log's name, those of the known keys first, and few of those that nobody here can check."""
+    known = {(key.name, key.key_id) for key in keys}
+    own = [line for line in note.signatures if line.name == parse_checkpoint(note.text).origin]
+    return sorted(own, key=lambda line: (line.name, line.key_id) not in known)[:_MAX_LINES]
 
 
 def _is_signed(note: SignedNote, key: VerifierKey) -> bool:

@@ -16,7 +16,7 @@ from og_ros.log.checkpoint import Checkpoint
 from og_ros.log.tile_writer import write_durably
 
 DATABASE = "witness.db"
-FORKS = "forks"
+FORKS, UNPROVEN = "forks", "unproven"
 _APPLICATION_ID = 0x4F47_5754  # "OGWT"
 _SCHEMA = (
     "CREATE TABLE heads (origin TEXT PRIMARY KEY, size INTEGER NOT NULL,"
@@ -27,7 +27,7 @@ _SCHEMA = (
     " OR (NEW.size = OLD.size AND NEW.root IS NOT OLD.root)"
     " BEGIN SELECT RAISE(ABORT, 'a log only grows'); END",
 )
-_MAX_FORKS = 100  # kept of one log: one proves enough, and a log's key holder must not fill the disk
+_MAX_KEPT = 100  # of one log and kind: one fork proves enough, and nobody must fill the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,17 @@ class WitnessState:
         with self._mutex, schema.guarded(self._file, "advance"), schema.transaction(self._database, "IMMEDIATE"):
             yield self._read(origin) or Head(0, b"", ""), Advance(self._database, origin)
 
-    def keep_fork(self, checkpoint: Checkpoint, note: str) -> Path | None:
-        """Keep a signed checkpoint that contradicts the one cosigned; its file, None when enough are kept."""
-        folder = self.directory / FORKS / origin_id(checkpoint.origin)[:16]
+    def keep(self, kind: str, checkpoint: Checkpoint, note: str) -> Path | None:
+        """Keep a signed checkpoint that was refused; its file, None when enough are kept.
+
+        FORKS: it has another root than the one cosigned at its size, so it proves that its log lies. UNPROVEN: it came
+        with a proof that does not hold, which may be the fault of whoever sent it, so those have a folder of their own.
+        """
+        folder = self.directory / kind / origin_id(checkpoint.origin)[:16]
         file = folder / f"{checkpoint.size}-{checkpoint.root.hex()[:16]}.checkpoint"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not file.exists() and sum(1 for _ in folder.iterdir()) >= _MAX_FORKS:
+            if not file.exists() and sum(1 for _ in folder.iterdir()) >= _MAX_KEPT:
                 return None
         except OSError as error:
             raise LogError(f"{folder}: cannot be written: {error.strerror}") from error

@@ -67,6 +67,13 @@ def test_full_policy_is_read() -> None:
     assert policy.stages["control"] == policy.stages["*"]
 
 
+def test_witnesses_are_a_number_or_a_policy() -> None:
+    assert parse_policy(b"version: 1\nwitnesses: {quorum: 3}").witness_quorum == 3
+    policy = parse_policy(b"version: 1\nwitnesses:\n  policy: |\n    # nobody\n    quorum none\n").witness_policy
+    assert policy is not None
+    assert policy.quorum == "none"
+
+
 def test_stage_takes_from_every_stage_what_it_does_not_say() -> None:
     planning = parse_policy(FULL).stage("planning")
     assert planning == StageDemands(
@@ -125,6 +132,12 @@ def test_stage_takes_from_every_stage_what_it_does_not_say() -> None:
             "version: 1\nreexecution: {share: 0.1}",
             "p.yaml:2: share is unknown in reexecution; did you mean minimum_share?",
         ),
+        ("version: 1\nwitnesses: {}", "p.yaml:2: witnesses needs a quorum, or a policy"),
+        ("version: 1\nwitnesses: {quorum: 0}", "p.yaml:2: quorum must be a number from 1 to 256"),
+        ("version: 1\nwitnesses: {quorum: 1.5}", "p.yaml:2: quorum must be a whole number"),
+        ("version: 1\nwitnesses: {quorum: 1, policy: quorum none}", "p.yaml:2: quorum cannot stand beside a policy"),
+        ("version: 1\nwitnesses: {policy: quorum w}", "p.yaml:2: policy is no tlog-policy: line:1: 'w' is not defined"),
+        ("version: 1\nwitnesses: {number: 1}", "p.yaml:2: witnesses needs a quorum, or a policy"),
         ("version: 1\nstages:\n  a: {models: []}", "p.yaml:3: models is empty"),
         ("version: 1\nstages:\n  a: {models: [sha256:ab]}", "p.yaml:3: models has 'sha256:ab', which is not a model"),
         ("version: 1\nstages:\n  a: {models: ['m\u0430p']}", "p.yaml:3: models has 'm\\u0430p', which is not"),

@@ -15,6 +15,8 @@ from witnesses import witness_key, witness_name, witness_secret
 
 from og_ros.attest import SoftwareSigner, keys
 from og_ros.audit.pack import PackOptions, verify_pack, write_pack
+from og_ros.audit.policy import parse_policy
+from og_ros.audit.run import audit_bag
 from og_ros.audit.witnessed import PublicEvidence, Witnessed, check, open_public_evidence
 from og_ros.errors import LogError
 from og_ros.log import Ledger, VerifierKey, parse_note
@@ -215,6 +217,16 @@ def _stamp(authority: TimeStampAuthority, note: bytes) -> bytes:
     from og_ros.log.timestamps import request_stamp
 
     return request_stamp(authority.url, note)
+
+
+def test_a_demand_for_witnesses_is_not_met_by_leaving_the_log_out(tmp_path: Path) -> None:
+    run = honest_run(2)
+    run.write_registry(tmp_path / "registry")
+    run.write_bag(tmp_path / "bag")
+    registry = Registry.open(tmp_path / "registry")
+    for text, found in (("witnesses: {quorum: 1}", 1), ("witnesses: {policy: quorum none}", 0), ("max_loss: 0.01", 0)):
+        report = audit_bag(tmp_path / "bag", registry, policy=parse_policy(f"version: 1\n{text}".encode()))
+        assert report.auditor.findings.counts["witness_quorum_not_met"] == found
 
 
 def test_files_that_an_auditor_names(tmp_path: Path) -> None:

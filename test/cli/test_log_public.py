@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from witnesses import Served, witness_key, witness_name, witness_secret
 
 from og_ros.attest import Algorithm, SoftwareSigner, keys
 from og_ros.cli.main import main
 from og_ros.log import Ledger, VerifierKey
+from og_ros.log.cosigned import CosignedCheckpoints, sized_files
 from og_ros.log.receipt import verify_receipt
-from og_ros.log.witness_client import Endpoint
+from og_ros.log.witness_client import Endpoint, WitnessAhead
 from og_ros.log.witness_protocol import AddCheckpoint
 from og_ros.registry import RegistryWriter
 
@@ -96,21 +100,62 @@ def test_a_witness_of_the_logs_of_a_registry_serves_until_it_is_stopped(ledger: 
         root = writer.registry.fingerprint
     command += ["--state", tmp_path / "state", "--registry", tmp_path / "registry", "--root", root]
     command += ["--port", "0", "--prefix", "/w1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    newest = ledger.latest_checkpoint()
+    assert newest is not None
+    first = AddCheckpoint(0, (), newest.note)
+    with started(command) as (process, endpoint):
+        assert endpoint.cosign(first)
+        process.kill()
+    with started(command) as (process, endpoint):
+        with pytest.raises(WitnessAhead) as ahead:
+            endpoint.cosign(first)
+        assert ahead.value.size == 9, "what it answered was on the disk before"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+@contextlib.contextmanager
+def started(command: list[object]) -> Iterator[tuple[subprocess.Popen[str], Endpoint]]:
+    """A witness in a process of its own, once it says where it serves."""
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == f"witness {witness_key(1).format()}\n"
         served = process.stdout.readline()
         assert served.startswith(f"cosigning for {ORIGIN} on http://127.0.0.1:")
-        url = served.rpartition(" ")[2].strip()
-        newest = ledger.latest_checkpoint()
-        assert newest is not None
-        assert Endpoint(witness_key(1), url).cosign(AddCheckpoint(0, (), newest.note))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        yield process, Endpoint(witness_key(1), served.rpartition(" ")[2].strip())
     finally:
         process.kill()
         process.wait()
+
+
+def test_cosign_waits_for_a_ledger_and_runs_until_it_is_stopped(
+    tmp_path: Path, log_key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = keys.load_private(log_key)
+    assert isinstance(key, Ed25519PrivateKey)
+    log = VerifierKey.of(ORIGIN, key)
+    served = Served(1, [log], tmp_path / "w1")
+
+    def later() -> None:
+        time.sleep(0.3)  # long enough to find that there is none
+        with Ledger.create(tmp_path / "ledger", ORIGIN, key) as made:
+            for size in (1, 2):
+                made.append([b"leaf"])
+                made.checkpoint()
+                deadline = time.monotonic() + 30
+                while CosignedCheckpoints(made.directory).at(size) is None and time.monotonic() < deadline:
+                    time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    helper = threading.Thread(target=later)
+    helper.start()
+    command = ["log", "cosign", str(tmp_path / "ledger"), "--every", "0.1"]
+    assert main([*command, "--witness", witness_key(1).format(), served.server.url]) == 0
+    helper.join()
+    served.close()
+    assert "there is no ledger here; waiting" in capsys.readouterr().err
+    assert [size for size, _ in sized_files(tmp_path / "ledger" / "cosigned")] == [1, 2]
 
 
 def test_a_witness_says_what_is_wrong(

@@ -141,6 +141,8 @@ def test_tables_of_the_policy_page() -> None:
         "max_clock_skew_ns": "max_clock_skew_s",
         "max_chain_latency_ns": "max_chain_latency_ms",
         "min_reexecuted": "reexecution",
+        "witness_policy": "witnesses",
+        "witness_quorum": "witnesses",
     }
     assert described.keys() == {"version", *(public.get(name, name) for name in internal)}
     assert float(described["max_loss"]) == internal["max_loss"]
