@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
     single = (
-        "at", "settlement", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures",
+        "at", "html", "sarif", "junit", "summary", "profile", "reexecute", "unseal_key", "disclosures",
     )  # fmt: skip
     for name in single:
         if getattr(args, name):

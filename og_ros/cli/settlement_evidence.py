@@ -18,6 +18,11 @@ def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = F
         "--settlement", metavar="FILE", type=Path, required=required,
         help="receipts of the log's settlement (og-ros settle status --export); needs --ledger",
     )  # fmt: skip
+    add_vouching_arguments(parser)
+
+
+def add_vouching_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add those that say who vouches for blocks."""
     parser.add_argument("--chain", metavar="URL", help="a node that you trust, to ask about the receipts' blocks")
     parser.add_argument(
         "--final-block", metavar="0xHASH", action="append", default=[],
@@ -36,6 +41,11 @@ def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
         raise ConfigError("--settlement needs --ledger: receipts are of a log's checkpoints")
     from og_ros.audit.settled import open_evidence
 
+    return open_evidence(args.settlement, *vouching(args))
+
+
+def vouching(args: argparse.Namespace) -> tuple[str | None, frozenset[bytes], int | None]:
+    """Return the node, the blocks that are known to be final, and the depth; raises ConfigError."""
     if args.finality is not None and args.finality < 1:
         raise ConfigError(f"--finality is {args.finality}; it must be at least 1")
     blocks = set()
@@ -44,4 +54,4 @@ def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
             blocks.add(bytes.fromhex(text.removeprefix("0x")))
         except ValueError as error:
             raise ConfigError(f"--final-block {text[:80]!a} is no block's hash") from error
-    return open_evidence(args.settlement, args.chain, blocks, args.finality)
+    return args.chain, frozenset(blocks), args.finality
