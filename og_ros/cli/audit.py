@@ -157,8 +157,8 @@ def run(args: argparse.Namespace) -> int:
 def _refuse_for_many(args: argparse.Namespace) -> None:
     """Raise ConfigError for what one recording's audit can do and that of many cannot."""
     single = (
-        "at", "settlement", "snapshot", "contracts", "cosigned", "tsa_root", "witness_policy", "html", "sarif", "junit",
-        "summary", "profile", "reexecute", "unseal_key", "disclosures",
+        "at", "snapshot", "contracts", "cosigned", "tsa_root", "witness_policy", "html", "sarif", "junit", "summary",
+        "profile", "reexecute", "unseal_key", "disclosures", "endpoint", "endpoint_key",
     )  # fmt: skip
     for name in single:
         if getattr(args, name):

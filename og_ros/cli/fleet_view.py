@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from og_ros.cli.output import EXIT_CODES, write_json
+from og_ros.cli.settlement_evidence import vouching
 from og_ros.cli.table import format_table
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def run_fleet(args: argparse.Namespace, paths: list[Path]) -> int:
     """
     from og_ros.audit.fleet import audit_fleet
 
+    chain, final_blocks, finality = vouching(args)
     with fleet_progress(hidden=args.quiet or args.json == "-") as progress:
         report = audit_fleet(
             paths,
@@ -69,6 +71,10 @@ def run_fleet(args: argparse.Namespace, paths: list[Path]) -> int:
             workers=args.workers,
             resume=args.resume,
             progress=progress,
+            settlement=args.settlement,
+            chain=chain,
+            final_blocks=final_blocks,
+            finality=finality,
         )
     if args.json:
         write_json(report.as_json(), args.json)

@@ -36,6 +36,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("bag", metavar="BAG", type=Path, help="the recording: a rosbag2 directory")
     add_trust_arguments(parser)
     parser.add_argument(
+        "--settlement", metavar="FILE", type=Path,
+        help="receipts of the log's settlement (og-ros settle status --export); needs --ledger",
+    )  # fmt: skip
+    parser.add_argument(
         "--report", metavar="FILE", type=Path, action="append", default=[],
         help="a file to enclose as it is, such as an HTML report; may be given several times",
     )  # fmt: skip
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         policy=args.policy,
         root=args.root,
         signer=SoftwareSigner.load(args.key) if args.key else None,
+        settlement=args.settlement,
         enclosed=args.report,
         with_data=not args.without_data,
         jobs=processes(args.jobs),

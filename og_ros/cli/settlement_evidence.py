@@ -18,6 +18,18 @@ def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = F
         "--settlement", metavar="FILE", type=Path, required=required,
         help="receipts of the log's settlement (og-ros settle status --export); needs --ledger",
     )  # fmt: skip
+    add_vouching_arguments(parser)
+    parser.add_argument(
+        "--endpoint", metavar="URL", help="a settlement endpoint, to ask what else it has of this log"
+    )
+    parser.add_argument(
+        "--endpoint-key", metavar="VKEY", action="append", default=[],
+        help="key of an endpoint's log that you know, beside those of the registry; may be given several times",
+    )  # fmt: skip
+
+
+def add_vouching_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add those that say who vouches for blocks."""
     parser.add_argument(
         "--chain", metavar="URL", help="a node that you trust, to ask about the blocks of receipts and snapshots"
     )
@@ -26,13 +38,6 @@ def add_settlement_arguments(parser: argparse.ArgumentParser, required: bool = F
         help="hash of a block that you know to be final, to check offline; may be given several times",
     )  # fmt: skip
     parser.add_argument("--finality", metavar="N", type=int, help="blocks that make one final (the node's word)")
-    parser.add_argument(
-        "--endpoint", metavar="URL", help="a settlement endpoint, to ask what else it has of this log"
-    )
-    parser.add_argument(
-        "--endpoint-key", metavar="VKEY", action="append", default=[],
-        help="key of an endpoint's log that you know, beside those of the registry; may be given several times",
-    )  # fmt: skip
 
 
 def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
@@ -49,8 +54,6 @@ def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
     from og_ros.audit.settled import open_evidence
     from og_ros.log import VerifierKey
 
-    if args.finality is not None and args.finality < 1:
-        raise ConfigError(f"--finality is {args.finality}; it must be at least 1")
     try:
         keys = [VerifierKey.parse(text) for text in args.endpoint_key]
     except LogError as error:
@@ -61,7 +64,14 @@ def settlement_evidence(args: argparse.Namespace) -> SettlementEvidence | None:
         from og_ros.settlement.http_client import HttpClient
 
         endpoint = HttpClient(args.endpoint, token=token())
-    return open_evidence(args.settlement, args.chain, final_blocks(args), args.finality, keys, endpoint)
+    return open_evidence(args.settlement, *vouching(args), keys, endpoint)
+
+
+def vouching(args: argparse.Namespace) -> tuple[str | None, frozenset[bytes], int | None]:
+    """Return the node, the blocks that are known to be final, and the depth; raises ConfigError."""
+    if args.finality is not None and args.finality < 1:
+        raise ConfigError(f"--finality is {args.finality}; it must be at least 1")
+    return args.chain, frozenset(final_blocks(args)), args.finality
 
 
 def final_blocks(args: argparse.Namespace) -> set[bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from og_ros.cli.jobs import add_jobs_argument, processes
 from og_ros.cli.output import EXIT_CODES, write_json
+from og_ros.cli.settlement_evidence import add_vouching_arguments, vouching
 
 if TYPE_CHECKING:
     from og_ros.audit.pack import PackReport
@@ -20,6 +21,7 @@ who stands behind the registry's root (--root) and the packer's key (--packer): 
 Examples:
   og-ros verify case.ogpack --root sha256:...
   og-ros verify case.ogpack --policy mine.yaml --packer auditor.pub
+  og-ros verify case.ogpack --chain URL                    its receipts, held against a node that you trust
   og-ros verify case.ogpack --extract case --json -
 
 Exit codes: 0 pack and recording hold, 1 violations were found, 2 it could not be checked.
@@ -40,6 +42,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--root", metavar="sha256:HEX", help="fingerprint that the registry's root must have")
     parser.add_argument("--policy", metavar="FILE", type=Path, help="your own demands; then they decide")
     parser.add_argument("--packer", metavar="PEM", type=Path, help="the public key that must have signed the pack")
+    add_vouching_arguments(parser)
     parser.add_argument("--extract", metavar="DIR", type=Path, help="unpack to this new directory and leave it there")
     parser.add_argument(
         "--max-size", metavar="GB", type=float, default=1000.0, help="refuse a pack that unpacks to more"
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.audit.policy import load_policy
     from og_ros.cli.output import progress_bar
 
+    chain, final_blocks, finality = vouching(args)
     with progress_bar("auditing", hidden=args.quiet or args.json == "-") as progress:
         report = verify_pack(
             args.pack,
@@ -66,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
             max_size=int(args.max_size * 1e9),
             jobs=processes(args.jobs),
             progress=progress,
+            chain=chain,
+            final_blocks=final_blocks,
+            finality=finality,
         )
     if args.json:
         write_json(report.as_json(), args.json)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from og_ros.errors import KeyChangeError, LogError, SignatureMissing
+from og_ros.errors import KeyChangeError, LogError
 from og_ros.log.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
 from og_ros.log.note import SignedNote, VerifierKey, parse_note, sign_note
 from og_ros.log.post_quantum import PostQuantumKey, sign_line
@@ -47,8 +47,8 @@ class LogKeys:
                 others = [s for s in others if s.key_id != self.post_quantum.key_id]
             if others:
                 raise KeyChangeError(
-                    f"note is signed by {others[0].name}+{others[0].key_id.hex()}, and the log records no change to that "
-                    f"key from {self.classical.name}+{self.classical.key_id.hex()}"
+                    f"note is by {others[0].name}+{others[0].key_id.hex()}, and the log records no change to that key "
+                    f"from {self.classical.name}+{self.classical.key_id.hex()}"
                 )
         note.verify(self.classical)
         if self.post_quantum is not None:

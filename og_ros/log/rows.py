@@ -50,7 +50,7 @@ def read_hashes(database: sqlite3.Connection, level: int, start: int, stop: int)
 
 def read_key_changes(database: sqlite3.Connection) -> list[tuple[int, bytes]]:
     """The leaves that begin as a change of the log's keys does, with their indexes, in order."""
-    query = f"SELECT id, data FROM leaves WHERE {KEY_CHANGES} ORDER BY id"  # noqa: S608 - a constant of the schema
+    query = f"SELECT id, data FROM leaves WHERE {KEY_CHANGES} ORDER BY id"
     return database.execute(query).fetchall()
 
 

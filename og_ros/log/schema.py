@@ -55,7 +55,7 @@ SCHEMA: dict[str, str] = {
 }
 
 
-# Leaves that begin as a change of the log's keys does (og_ros.log.log_keys), which are few: found without a read of all.
+# Leaves that begin as a change of the log's keys does (og_ros.log.log_keys): few, and found without a read of all.
 KEY_CHANGES = "substr(data, 1, 16) = X'" + b"og-ros log keys\n".hex() + "'"
 _ADDED_IN: dict[str, int] = {"key_changes": 2}
 SCHEMA["key_changes"] = f"CREATE INDEX key_changes ON leaves (id) WHERE {KEY_CHANGES}"

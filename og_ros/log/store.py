@@ -75,8 +75,8 @@ class Ledger:
     ) -> Ledger:
         """Make a new ledger and open it for writing; ``origin`` is its identity, such as ``example.com/robot-7``.
 
-        With ``post_quantum`` every checkpoint is signed by that key too. Raises LogError when a ledger is there already, or the origin cannot name a note key. A creation that a crash
-        cut off is taken up again.
+        With ``post_quantum`` every checkpoint is signed by that key too. Raises LogError when a ledger is there
+        already, or the origin cannot name a note key. A creation that a crash cut off is taken up again.
         """
         verifier = VerifierKey.of(origin, signing_key)
         path = Path(directory)
@@ -172,7 +172,7 @@ class Ledger:
     def keys(self, post_quantum: Mapping[VerifierKey, PostQuantumKey] | None = None) -> KeyHistory:
         """Which keys the log has had, by its own changes of them.
 
-        ``post_quantum`` are those that a registry binds to classical ones. Raises LogError where a change does not hold.
+        ``post_quantum`` are those that a registry binds to classical ones. Raises LogError where one does not hold.
         """
         with self._mutex, schema.guarded(self._file, "read changes of keys"):
             changes = read_key_changes(self._db())
@@ -354,12 +354,15 @@ class Ledger:
             self._publish(self._store(checkpoint, stamp, signed.format()))
 
     def change_keys(
-        self, signing_key: Ed25519PrivateKey, post_quantum: MLDSA65PrivateKey | None = None, changed_ns: int | None = None
+        self,
+        signing_key: Ed25519PrivateKey,
+        post_quantum: MLDSA65PrivateKey | None = None,
+        changed_ns: int | None = None,
     ) -> KeyChange:
         """Give the log new keys: the present ones sign a last checkpoint, and a leaf that names the new ones.
 
         The new ones sign the next checkpoint at once. ``changed_ns`` (Unix time, ns; default now) stands in the leaf.
-        Raises LogError, and then the log has the keys that it had, unless the leaf was written and the disk failed after.
+        Raises LogError, and then the log has the keys that it had, unless the disk failed after the leaf was written.
         """
         with self._mutex:
             self._writable()
@@ -442,7 +445,8 @@ class Ledger:
         if own.classical != present.classical:
             raise LogError(f"{self._file}: was made with another signing key, {present.classical.format()}")
         if present.post_quantum is not None and own.post_quantum != present.post_quantum:
-            raise LogError(f"{self._file}: is signed with an ML-DSA-65 key too, {present.post_quantum.key_id.hex()}; give it")
+            identity = present.post_quantum.key_id.hex()
+            raise LogError(f"{self._file}: is signed with an ML-DSA-65 key too, {identity}; give it")
         newest = self.latest_checkpoint()
         if newest is None:
             return

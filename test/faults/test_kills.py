@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -20,7 +22,10 @@ from fault_rig import ARRAY, Checkpoints, Findings, Rig, decoded, feeding
 from ros_peer import Peer, until
 
 from og_ros.attest import digest
+from og_ros.log import Ledger
 from og_ros.nodes.signing_queue import LAG_MS
+from og_ros.settlement.outbox import Outbox
+from og_ros.settlement.receipt import Level
 
 KILLS = int(os.environ.get("OG_ROS_KILLS", "5"))
 RATE = 100.0
@@ -34,6 +39,32 @@ def peer() -> Iterator[Peer]:
     found.close()
 
 
+def settle(rig: Rig) -> subprocess.Popen[str]:
+    """Run the settler beside the auditors, through all of their deaths."""
+    config = rig.directory / "settlement.yaml"
+    config.write_text("robot: r\nsettlement: {state: settlement, every_leaves: 1}\n")
+    verb = ["settle", "run", str(rig.ledger), "--config", str(config)]
+    command = [sys.executable, "-m", "og_ros.cli.main", *verb]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def check_settled(rig: Rig, settler: subprocess.Popen[str]) -> None:
+    """End the settler: each checkpoint that it took is one of the log that is there now, and the last one is in it."""
+    settler.send_signal(signal.SIGINT)
+    _, said = settler.communicate(timeout=60)
+    assert settler.returncode == 0, said
+    assert "Traceback" not in said
+    taken = [row.item for row in Outbox(rig.directory / "settlement", read_only=True).rows()]
+    sizes = [item.size for item in taken]
+    assert sizes == sorted(set(sizes)), "a checkpoint settled twice"
+    with Ledger.open(rig.ledger) as log:
+        newest = log.latest_checkpoint()
+        assert newest is not None
+        assert sizes[-1] == newest.size == log.size
+        assert all(log.root(item.size) == item.root for item in taken)
+    assert {item.level for item in taken} == {Level.FINAL}
+
+
 @pytest.mark.timeout(60 + 10 * KILLS)
 def test_auditor_killed_at_random_instants(peer: Peer, tmp_path: Path) -> None:
     rng = random.Random(SEED)
@@ -42,6 +73,7 @@ def test_auditor_killed_at_random_instants(peer: Peer, tmp_path: Path) -> None:
     leaves: list[bytes] = []
     checkpoints: Checkpoints = []
     grew = 0
+    settler = settle(rig)
     with rig.stage(), feeding(peer, 60):
         peer.wait_for_publishers("/y/attestation")
         for _ in range(KILLS):
@@ -63,6 +95,7 @@ def test_auditor_killed_at_random_instants(peer: Peer, tmp_path: Path) -> None:
     leaves, _ = rig.check_growth(leaves, checkpoints)
     assert set(leaves) == rig.signed()
     assert findings.violations() == []
+    check_settled(rig, settler)
     print(f"{KILLS} kills: {len(leaves)} attestations signed and logged, {len(checkpoints)} checkpoints consistent")
 
 

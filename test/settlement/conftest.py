@@ -40,6 +40,7 @@ def bare(deployed: Place) -> Iterator[Place]:
     before = rpc.call("evm_snapshot")
     yield deployed
     rpc.call("evm_setAutomine", True)
+    rpc.call("anvil_dropAllTransactions")  # one that was sent again would be mined in the next test
     assert rpc.call("evm_revert", before) is True
 
 

@@ -15,6 +15,7 @@ METADATA: Final = "metadata.yaml"
 _STORAGE: Final = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 REGISTRY: Final = "registry"
 LEDGER: Final = "ledger"
+RECEIPTS: Final = "settlement/receipts.json"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def beside(recording: Path, name: str) -> Path | None:
     directory = recording.parent / name
     mark = INDEX_PATH if name == REGISTRY else "log.db"
     return directory if (directory / mark).is_file() else None
+
+
+def receipts_beside(recording: Path) -> Path | None:
+    """Return the receipts that a settler left in the directory of a recording, None when there are none."""
+    file = recording.parent / RECEIPTS
+    return file if file.is_file() else None
 
 
 def _below(top: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Final
 
 from og_ros.audit.fleet import local, on_dask
 from og_ros.audit.fleet.crosscheck import cross_check
-from og_ros.audit.fleet.recordings import LEDGER, REGISTRY, beside, find_recordings
+from og_ros.audit.fleet.recordings import LEDGER, REGISTRY, beside, find_recordings, receipts_beside
 from og_ros.audit.fleet.report import Audited, FleetReport
 from og_ros.audit.fleet.sightings import Rows
 from og_ros.audit.fleet.state import State
@@ -46,11 +46,17 @@ def audit_fleet(
     workers: int | None = None,
     resume: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
+    settlement: Path | None = None,
+    chain: str | None = None,
+    final_blocks: Collection[bytes] = (),
+    finality: int | None = None,
 ) -> FleetReport:
     """Audit every recording at or below some directories.
 
     `registry` and `ledger` are for all recordings; without them, the directories `registry` and `ledger` beside a
-    recording are taken where they exist (pin the root then: whoever made the recording may have made them too). The
+    recording are taken where they exist (pin the root then: whoever made the recording may have made them too). So are
+    `settlement`, receipts of the ledger's settlement, or settlement/receipts.json beside a recording that has a ledger;
+    `chain`, `final_blocks` and `finality` say who vouches for their blocks. What a node said is kept in the state. The
     policy is always the auditor's own file. `engine` is "local" (processes), "dask" (an embedded cluster) or
     "dask://host:port"; `workers` is the number of processes, by default one a core. `resume` is a directory for the
     state: a later run with it audits only what is missing or has changed.
@@ -69,6 +75,10 @@ def audit_fleet(
             policy=data,
             policy_files=files,
             root=root,
+            settlement=_receipts(found.path, settlement, ledger),
+            chain=chain,
+            final_blocks=frozenset(final_blocks),
+            finality=finality,
         )
         for found in find_recordings(directories)
     ]
@@ -150,6 +160,12 @@ def _state(directory: Path | None) -> Iterator[State]:
         return
     with tempfile.TemporaryDirectory(prefix="og-ros-fleet-") as temporary:
         yield State(Path(temporary))
+
+
+def _receipts(recording: Path, given: Path | None, ledger: Path | None) -> Path | None:
+    if given is not None:
+        return given.resolve()
+    return receipts_beside(recording) if ledger is not None or beside(recording, LEDGER) is not None else None
 
 
 def _absolute(path: Path | None) -> Path | None:

@@ -14,6 +14,7 @@ from og_ros.audit.fleet.recordings import METADATA
 from og_ros.audit.fleet.sightings import Sightings
 from og_ros.audit.policy import Policy, parse_policy
 from og_ros.audit.run import audit_bag
+from og_ros.audit.settled import open_evidence
 from og_ros.audit.trust import open_registry
 from og_ros.errors import OgError
 from og_ros.registry.entry import INDEX_PATH
@@ -27,7 +28,9 @@ class Task:
     """A recording with everything that its audit takes; a worker gets it by value, and reads the paths itself.
 
     `policy` is the policy file's bytes (None: the default policy), `policy_files` are those that it names, `root` the
-    fingerprint that the registry's root must have. `size` is that of the recording in bytes.
+    fingerprint that the registry's root must have. `size` is that of the recording in bytes. `settlement` are receipts
+    of the ledger's settlement, `chain`, `final_blocks` and `finality` say who vouches for their blocks, as open_evidence
+    takes them.
     """
 
     recording: Path
@@ -37,6 +40,10 @@ class Task:
     policy: bytes | None = None
     policy_files: Mapping[str, bytes] = field(default_factory=dict)
     root: str | None = None
+    settlement: Path | None = None
+    chain: str | None = None
+    final_blocks: frozenset[bytes] = frozenset()
+    finality: int | None = None
 
     def read_policy(self) -> Policy:
         """Return the policy; raises PolicyError."""
@@ -71,7 +78,12 @@ def audit_recording(task: Task) -> Outcome:
     try:
         policy = task.read_policy()
         registry = open_registry(task.registry, policy) if task.registry is not None else None
-        report = audit_bag(task.recording, registry, task.ledger, policy, observers=[sightings])
+        settlement = None
+        if task.settlement is not None:
+            settlement = open_evidence(task.settlement, task.chain, task.final_blocks, task.finality)
+        report = audit_bag(
+            task.recording, registry, task.ledger, policy, observers=[sightings], settlement=settlement
+        )
         data = {
             "format": FORMAT,
             "og_ros": __version__,
@@ -92,8 +104,8 @@ def identity(task: Task) -> str:
     """Return a digest of all that decides a task's outcome, so that a changed recording is audited again.
 
     That is: og_ros's version, path, size and time of change of each file, the bytes of metadata.yaml, the registry's
-    index, the pinned root, the policy, and the ledger's files. A file that was changed in place with its size and time
-    restored is not told from the one before.
+    index, the pinned root, the policy, the ledger's files, and the receipts with who vouches for them. A file that was
+    changed in place with its size and time restored is not told from the one before.
     """
     parts: list[Any] = [FORMAT, __version__, str(task.recording), task.root]
     parts.append([*_files(task.recording), _sha256(task.recording / METADATA)])
@@ -101,6 +113,9 @@ def identity(task: Task) -> str:
     parts.append(None if task.policy is None else hashlib.sha256(task.policy).hexdigest())
     parts += [f"{name}={hashlib.sha256(data).hexdigest()}" for name, data in sorted(task.policy_files.items())]
     parts.append(None if task.ledger is None else [*_files(task.ledger)])
+    if task.settlement is not None:
+        blocks = sorted(block.hex() for block in task.final_blocks)
+        parts.append([*_states(task.settlement), task.chain, blocks, task.finality])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -111,6 +126,14 @@ def _files(directory: Path) -> Iterator[tuple[str, int, int]]:
             yield file.name, status.st_size, status.st_mtime_ns
     except OSError:
         yield "unreadable", 0, 0
+
+
+def _states(file: Path) -> list[int]:
+    try:
+        status = file.stat()
+        return [status.st_size, status.st_mtime_ns]
+    except OSError:
+        return []
 
 
 def _sha256(file: Path) -> str:

@@ -32,6 +32,7 @@ PROOFS: Final = "attestations/proofs.jsonl"
 VKEY: Final = "log/vkey.txt"
 ENCLOSED: Final = "enclosed"
 RECEIPTS: Final = "receipts"
+SETTLEMENT: Final = "receipts/settlement.json"
 
 _FILES: Final = frozenset(
     {
@@ -54,6 +55,7 @@ FORMATS: Final = {
     LOG: "C2SP tlog-tiles, tlog-checkpoint and signed-note (RFC 6962 tree, SHA-256); log.db is SQLite 3",
     REGISTRY: "DSSE 1 with JSON payloads",
     RECORDING: "rosbag2 (MCAP or SQLite 3), messages in CDR (OMG DDS-XTypes 1.3)",
+    SETTLEMENT: "JSON, og_ros settlement receipts version 1: RLP headers and Merkle-Patricia proofs of Ethereum",
     POLICY: "YAML, og_ros policy version 1",
     REPORT: "JSON, og_ros audit report version 1",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -26,8 +26,19 @@ from og_ros.audit.reports.report import Report, Verdict
 from og_ros.audit.reports.report_file import parse_report
 from og_ros.audit.reports.summary import verify_summary
 from og_ros.audit.run import audit_bag
+from og_ros.audit.settled import SettlementEvidence, open_evidence
 from og_ros.audit.trust import open_registry
-from og_ros.errors import KeyFileError, OgError, PackError, PolicyError, RegistryError, ReportError, SummaryRejected
+from og_ros.errors import (
+    ConfigError,
+    KeyFileError,
+    OgError,
+    PackError,
+    PolicyError,
+    RegistryError,
+    ReportError,
+    SettlementError,
+    SummaryRejected,
+)
 from og_ros.log import Ledger
 from og_ros.registry import Registry, Status
 from og_ros.registry.entry import INDEX_PATH
@@ -107,13 +118,18 @@ def verify_pack(
     max_size: int = MAX_SIZE,
     jobs: int = 1,
     progress: Progress | None = None,
+    chain: str | None = None,
+    final_blocks: Collection[bytes] = (),
+    finality: int | None = None,
 ) -> PackReport:
     """Verify a pack.
 
     `root` is the fingerprint that the registry's root must have, `policy` your own demands (then its audit decides, and
     a second one under the packed policy is compared with the report), `packer` the key that must have signed the pack.
     It is unpacked to `directory`, which must not exist, and stays there; by default to a temporary one. `jobs` is the
-    number of processes that audit.
+    number of processes that audit. `chain` is the URL of a node that you trust, `final_blocks` are hashes of blocks
+    that you know to be final, `finality` a depth in blocks: with them packed receipts are held against the chain, and
+    that audit decides.
 
     Raises PackError when it is not safe to open or no pack of a known version; what does not hold is in the findings.
     """
@@ -122,7 +138,8 @@ def verify_pack(
             if name not in archive.sizes:
                 raise PackError(f"{path} is no evidence pack: it has no {name}")
         found = archive.extract(place)
-        return _Verification(path, place, found, root, policy, packer, jobs, progress).run()
+        vouching = (chain, final_blocks, finality) if chain is not None or final_blocks else None
+        return _Verification(path, place, found, root, policy, packer, jobs, progress, vouching).run()
 
 
 class _Verification:
@@ -138,7 +155,9 @@ class _Verification:
         packer: keys.PublicKey | None,
         jobs: int,
         progress: Progress | None,
+        vouching: tuple[str | None, Collection[bytes], int | None] | None,
     ) -> None:
+        self._vouching = vouching
         self._path, self._place, self._found = path, place, found
         self._root, self._policy, self._packer = root, policy, packer
         self._policy_files: set[str] = set()
@@ -158,14 +177,17 @@ class _Verification:
         registry = self._registry()
         signer = self._check_signer(registry)
         self._check_summary(registry, signer, packed)
-        repeated = self._audit(self._packed_policy())
+        policy = self._packed_policy()
+        settlement, vouched = self._receipts()
+        repeated = self._audit(policy, settlement)
         self._check_records()
         self._check_readme()
-        confirmed = self._compare(packed, repeated)
+        confirmed = (settlement is not None or not self._settled()) and self._compare(packed, repeated)
         deciding = repeated
         if self._policy is not None:
-            own = self._policy if self._root is None else replace(self._policy, registry_root=self._root)
-            deciding = self._audit(own)
+            policy = self._policy if self._root is None else replace(self._policy, registry_root=self._root)
+        if self._policy is not None or vouched is not None:
+            deciding = self._audit(policy, vouched or settlement)
         self._note_what_is_left()
         if deciding is not None:
             self._not_checked += deciding.not_checked
@@ -282,7 +304,28 @@ class _Verification:
         self._policy_files.add(path)
         return self._read(path)
 
-    def _audit(self, policy: Policy | None) -> Report | None:
+    def _settled(self) -> bool:
+        return layout.SETTLEMENT in self._found
+
+    def _receipts(self) -> tuple[SettlementEvidence | None, SettlementEvidence | None]:
+        """Return the packed receipts as the packer's audit had them, and as those who vouch for blocks make them."""
+        if not self._settled():
+            if self._vouching is not None:
+                raise ConfigError(f"{self._path} holds no receipts: leave out --chain and --final-block")
+            return None, None
+        file = self._place / layout.SETTLEMENT
+        try:
+            import og_ros.settlement.evm_chain  # noqa: F401 - which says what is missing
+
+            packed = open_evidence(file, None, (), None)
+            return packed, open_evidence(file, *self._vouching) if self._vouching is not None else None
+        except SettlementError as error:
+            self._find("settlement_forged", f"{layout.SETTLEMENT}: {self._say(error)}")
+        except ConfigError as error:
+            self._not_checked.append(f"the packed receipts, and the report that takes them: {self._say(error)}")
+        return None, None
+
+    def _audit(self, policy: Policy | None, settlement: SettlementEvidence | None) -> Report | None:
         if policy is None:
             return None
         try:
@@ -290,7 +333,9 @@ class _Verification:
         except RegistryError:
             registry = None  # said by _registry
         try:
-            return audit_bag(self._recording, registry, self._log, policy, self._progress, jobs=self._jobs)
+            return audit_bag(
+                self._recording, registry, self._log, policy, self._progress, jobs=self._jobs, settlement=settlement
+            )
         except OgError as error:
             note = f"the recording: it could not be audited: {self._say(error)}"
             if note not in self._not_checked:

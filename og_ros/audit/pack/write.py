@@ -22,6 +22,7 @@ from og_ros.audit.recording.recording_files import digest_files
 from og_ros.audit.reports.report import Report
 from og_ros.audit.reports.summary import sign_summary
 from og_ros.audit.run import audit_bag
+from og_ros.audit.settled import SettlementEvidence, open_evidence
 from og_ros.audit.trust import open_registry
 from og_ros.errors import PackError, PolicyError
 from og_ros.evidence.policy_file import files_beside
@@ -29,6 +30,7 @@ from og_ros.log.export import export_ledger
 from og_ros.log.store import Ledger
 from og_ros.registry import Registry
 from og_ros.registry.entry import INDEX_PATH, MAX_ENTRY
+from og_ros.settlement.receipt import MAX_FILE
 
 _MAX_FILE: Final = 64 * 2**20
 _ATTEMPTS: Final = 5
@@ -41,7 +43,8 @@ class PackOptions:
     """What goes into a pack beside the recording and the registry.
 
     `policy` is a policy file, `root` the fingerprint that the registry's root must have, `signer` the auditor's key,
-    `enclosed` files to add as they are, such as an HTML report. `with_data` False leaves everything but the
+    `settlement` receipts of the log's settlement, which the report inside takes without asking a node; `enclosed`
+    files to add as they are, such as an HTML report. `with_data` False leaves everything but the
     attestations out of the recording. `jobs` is the number of processes that audit.
     """
 
@@ -49,6 +52,7 @@ class PackOptions:
     policy: Path | None = None
     root: str | None = None
     signer: Signer | None = None
+    settlement: Path | None = None
     enclosed: Sequence[Path] = ()
     with_data: bool = True
     jobs: int = 1
@@ -93,6 +97,7 @@ def write_pack(
         pack = _Pack(Path(made).resolve(), recording, found.directory, options)
         pack.add_registry(registry)
         pack.add_ledger()
+        pack.add_settlement()
         pack.add_policy()
         pack.add_recording(found)
         pack.audit(progress)
@@ -122,6 +127,7 @@ class _Pack:
         self._name = home.name
         self._options = options
         self._policy = Policy()
+        self._settlement: SettlementEvidence | None = None
         self._counts = attestations.Exported(0, 0, 0)
 
     @property
@@ -154,6 +160,15 @@ class _Pack:
         with Ledger.open(self._log) as ledger:
             self.files[layout.VKEY] = f"{ledger.vkey}\n".encode()
         self._add_tree(layout.LOG)
+
+    def add_settlement(self) -> None:
+        """Add the receipts of the log's settlement as they are."""
+        if self._options.settlement is None:
+            return
+        if self._log is None:
+            raise PackError("receipts are of a log's checkpoints: give the ledger too")
+        self._settlement = open_evidence(self._options.settlement, None, (), None)
+        self.files[layout.SETTLEMENT] = _read(self._options.settlement, MAX_FILE)
 
     def add_policy(self) -> None:
         """Add the policy file as it is, and the files that it names, which must lie beside or below it."""
@@ -220,7 +235,9 @@ class _Pack:
 
     def _audit(self, recording: Path, progress: ProgressCallback | None) -> Report:
         registry = open_registry(self.directory / layout.REGISTRY, self._policy)
-        return audit_bag(recording, registry, self._log, self._policy, progress, jobs=self._options.jobs)
+        return audit_bag(
+            recording, registry, self._log, self._policy, progress, jobs=self._options.jobs, settlement=self._settlement
+        )
 
     def _add_tree(self, folder: str) -> None:
         for file in sorted((self.directory / folder).rglob("*")):
