@@ -26,7 +26,7 @@ class Settling:
     ) -> None:
         self._store, self._outbox, self._backends, self._due, self._tell = store, outbox, backends, due, tell
         self._settler = Settler(store.opened, outbox, backends, _AT_ONCE, tell)
-        self._copied = 0
+        self._copied = outbox.number_of(backends[0].name, store.settled)
         self._problem = ""
         latest = store.latest_checkpoint()
         for backend in backends:

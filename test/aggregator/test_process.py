@@ -105,6 +105,7 @@ def test_what_stops_it_from_starting(
         (text.replace("port: 0", "port: 0\n  prot: 1"), "prot is not known"),
         (text.replace("fleet: ", "flet: "), "flet is not known"),
         (text.replace("'storage'", "'postgresql://127.0.0.1:9/x'"), "PostgreSQL"),
+        (text.replace("'storage'", "'postgresql://og_ros:secret@[::1/y'"), "no connection string"),
         (text.replace("host", "").replace("port: 0", "port: 0\n  host: 192.0.2.1"), "cannot listen"),
     ):
         running.config.write_text(wrong)
@@ -112,6 +113,7 @@ def test_what_stops_it_from_starting(
         said = capfd.readouterr().err
         assert named in said
         assert said.count("\n") == 1, said
+        assert "cret" not in said
 
 
 def test_a_token_and_a_fork_in_the_status(
