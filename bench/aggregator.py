@@ -4,7 +4,7 @@
 
 Robots are connections of one other process: each has its own key and log, and hands in notes that it signed before.
 Parts: all hand in as fast as they are answered; each once in a period, at a random moment; each fetches its receipt;
-nobody does anything. Processor time is that of the aggregator, and of PostgreSQL, not of the robots, which share the machine.
+nobody does anything. Processor time is that of the aggregator and of PostgreSQL; the robots share the machine.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ class Trial:
         elapsed, latencies = self.pipe.recv()
         used = {name: processor_s(pid) - before[name] for name, pid in pids.items()}
         if kind == "idle":
-            return {"seconds": round(elapsed, 2), "processor_us": {n: round(v / elapsed * 1e6) for n, v in used.items()}}
+            shares = {name: round(value / elapsed * 1e6) for name, value in used.items()}
+            return {"seconds": round(elapsed, 2), "processor_us": shares}
         return {
             "requests": len(latencies),
             "seconds": round(elapsed, 2),
