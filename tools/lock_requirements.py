@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "constraints.txt"
 EXTRAS = (
-    "robot", "aggregator", "ros", "ros-build", "blake3", "evm", "model-signing", "training", "fleet", "docs", "dev",
+    "robot", "aggregator", "ros", "ros-build", "blake3", "evm", "http", "x402", "model-signing", "training", "fleet",
+    "docs", "dev",
 )  # fmt: skip
 HEADER = "# The versions that `make setup` installs. Written by tools/lock_requirements.py; do not edit.\n"
 

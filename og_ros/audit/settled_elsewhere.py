@@ -7,7 +7,7 @@ settling two histories, so neither gets further than `included`. An aggregate is
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -28,11 +28,13 @@ from og_ros.audit.settled_fleet import ask_chain, check_growth
 from og_ros.errors import LogError, SettlementError, SignatureError
 from og_ros.log import Checkpoint, Ledger, VerifierKey, open_checkpoint
 from og_ros.registry import Registry, Status
-from og_ros.settlement.http_client import HttpClient
 from og_ros.settlement.log_receipt import LogReceipt, log_id
 from og_ros.settlement.receipt import Level, Receipt
 from og_ros.settlement.receipt_kinds import AnyReceipt
 from og_ros.settlement.relay_receipt import RelayReceipt
+
+if TYPE_CHECKING:
+    from og_ros.settlement.http_client import HttpClient
 
 ROLE: Final = "endpoint"
 _MAX_PAGES: Final = 10_000

@@ -61,7 +61,7 @@ def add_parser(subparsers: Any) -> None:
     certify.add_argument(
         "--role",
         default="stage",
-        help="stage (default), source, observer, log, witness, auditor, operator or settlement",
+        help="stage (default), source, observer, log, witness, auditor, operator, settlement or endpoint",
     )
     certify.add_argument("--robot", default="", help="the robot that has the key (stage, source, observer, settlement)")
     certify.add_argument(

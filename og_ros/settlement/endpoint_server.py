@@ -67,16 +67,16 @@ class Desk:
         except Conflict as error:
             return _refusal(409, error)
         with self._mutex:
-            if new.id in self._busy:
-                return Reply(429, {"error": "this checkpoint is being taken now"}, {"Retry-After": "1"})
+            if new.log in self._busy:  # else one of two could be paid, and then be a rewind
+                return Reply(429, {"error": "a checkpoint of this log is being taken now"}, {"Retry-After": "1"})
             if (pause := self._pause(new.log)) > 0:
                 return Reply(429, {"error": "too many checkpoints of this log"}, {"Retry-After": f"{pause}"})
-            self._busy.add(new.id)
+            self._busy.add(new.log)
         try:
             return self._enter(new, payment)
         finally:
             with self._mutex:
-                self._busy.discard(new.id)
+                self._busy.discard(new.log)
 
     def get(self, target: str) -> Reply:
         """Say how far a checkpoint came, or which ones of a log there are."""
@@ -105,8 +105,9 @@ class Desk:
             self._log.enter(new)
         except Conflict as error:  # two checkpoints of one log at once
             return _refusal(409, error)
-        with self._mutex:
-            self._handed_in.setdefault(new.log, []).append(time.monotonic())
+        if self._per_minute:
+            with self._mutex:
+                self._handed_in.setdefault(new.log, []).append(time.monotonic())
         told = self._told(new.id)
         return Reply(told.status, told.tree, headers)
 

@@ -50,10 +50,13 @@ class HttpBackend:
         return 0, None
 
     def prepare(self, checkpoint: StoredCheckpoint, before: Item | None) -> Attempt:
-        """Take the note; raises SettlementError where it is too long."""
+        """Take the note; raises SettlementError where it is too long, or was given up."""
         if len(checkpoint.note.encode()) > MAX_NOTE:
             raise SettlementError(f"the checkpoint with its signatures is longer than {MAX_NOTE} bytes")
-        return Attempt(checkpoint.note.encode(), _id(checkpoint.note), "{}")
+        name = _id(checkpoint.note)
+        if self._payer is not None and (gone := self._payer.given_up(name)):
+            raise SettlementError(f"{gone}; the next checkpoint pays anew")
+        return Attempt(checkpoint.note.encode(), name, "{}")
 
     def send(self, attempt: Attempt) -> None:
         """Send it, and pay once where that is asked."""
@@ -93,7 +96,11 @@ class HttpBackend:
             if seen.level < item.level:
                 raise SettlementError(f"{self._client.what}: takes back what it said: the checkpoint was further")
             self._taken.add(attempt.reference)
-        self._seen[attempt.reference] = time.monotonic(), seen
+        if seen.level is Level.FINAL:  # it is not looked at again
+            self._seen.pop(attempt.reference, None)
+            self._taken.discard(attempt.reference)
+        else:
+            self._seen[attempt.reference] = time.monotonic(), seen
         return seen
 
     def renew(self, item: Item, now_ns: int) -> Attempt | None:

@@ -47,7 +47,7 @@ class HttpClient:
     """A server at a URL. `what` names it in errors, which never show the URL: a token is often part of it.
 
     `http:` is taken for this machine only, since neither token nor payment may travel in the clear. `ca` is a file of
-    certificates (PEM) to trust instead of the system's. Used by one thread.
+    certificates (PEM) to trust instead of the system's. Threads may share it.
     """
 
     def __init__(

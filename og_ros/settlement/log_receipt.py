@@ -89,6 +89,7 @@ def read(item: Any, what: str) -> LogReceipt:
     try:
         if len(found.checkpoint.encode()) > MAX_NOTE:
             raise SettlementError(f"{what}: its checkpoint is longer than {MAX_NOTE} bytes")
+        found.name.encode()
         found.robots()
         found.endpoints()
     except (LogError, UnicodeEncodeError) as error:

@@ -79,9 +79,10 @@ class Payer:
         valid_before = int(now) + max(1, min(asked.max_timeout_seconds, LONGEST_VALID_S))
         payload = self._sign(asked, terms, checkpoint, valid_before)
         amount = int(asked.amount)
+        now_ns = time.time_ns()
         payment = Payment(
-            self._backend, checkpoint, terms.network, terms.asset, terms.pay_to, amount, time.time_ns(), valid_before,
-            encode_payment_signature_header(payload),
+            self._backend, checkpoint, terms.network, terms.asset, terms.pay_to, amount, now_ns, now_ns,
+            valid_before, encode_payment_signature_header(payload),
         )  # fmt: skip
         caps = [
             one.per_day for one in self._allowed.values() if (one.network, one.asset) == (terms.network, terms.asset)

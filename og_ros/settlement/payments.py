@@ -15,19 +15,21 @@ DAY_NS: Final = 24 * 3600 * 10**9
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS payments (number INTEGER PRIMARY KEY, backend TEXT NOT NULL, checkpoint BLOB NOT NULL,"
     " network TEXT NOT NULL, asset TEXT NOT NULL, pay_to TEXT NOT NULL, amount TEXT NOT NULL, made_ns INTEGER NOT NULL,"
-    " valid_before INTEGER NOT NULL, authorization TEXT NOT NULL, taken INTEGER NOT NULL DEFAULT 0,"
-    " response TEXT NOT NULL DEFAULT '', UNIQUE (backend, checkpoint)) STRICT"
+    " signed_ns INTEGER NOT NULL, valid_before INTEGER NOT NULL, authorization TEXT NOT NULL,"
+    " taken INTEGER NOT NULL DEFAULT 0, response TEXT NOT NULL DEFAULT '', UNIQUE (backend, checkpoint)) STRICT"
 )
 _COLUMNS: Final = (
-    "backend, checkpoint, network, asset, pay_to, amount, made_ns, valid_before, authorization, taken, response"
+    "backend, checkpoint, network, asset, pay_to, amount, made_ns, signed_ns, valid_before, authorization, taken,"
+    " response"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
     """A payment: for which checkpoint of which backend; network (CAIP-2), asset and recipient (addresses), amount in
-    the asset's smallest unit; when it was signed (Unix, ns) and until when it can be executed (Unix, s); the signed
-    authorization as it is sent; whether the endpoint took it, and its receipt (JSON, the endpoint's word; empty: none).
+    the asset's smallest unit; when it was signed first and last (Unix, ns); until when it can be executed (Unix, s);
+    the signed authorization as it is sent; whether the endpoint took it, and its receipt (JSON, the endpoint's word;
+    empty: none).
     """
 
     backend: str
@@ -37,6 +39,7 @@ class Payment:
     pay_to: str
     amount: int
     made_ns: int
+    signed_ns: int
     valid_before: int
     authorization: str
     taken: bool = False
@@ -64,28 +67,33 @@ class Payments:
     def put(self, payment: Payment, per_day: int) -> None:
         """Take a payment, counted against what may be paid of its asset in 24 hours; raises SettlementError above it.
 
-        It takes the place of one for the same checkpoint, and is then counted once: both have one nonce, so that at
+        It takes the place of one for the same checkpoint, and both count as one, the larger: they have one nonce, so at
         most one of them can be executed. Payments count from the moment they are signed, executed or not; one from the
         future counts too, so that a clock that was put back opens no purse.
         """
         with self._guarded("count a payment") as database:
             database.execute("BEGIN IMMEDIATE")
             try:
-                others = database.execute(
-                    "SELECT amount FROM payments WHERE backend = ? AND network = ? AND asset = ? AND made_ns > ?"
-                    " AND checkpoint != ?",
-                    (payment.backend, payment.network, payment.asset, payment.made_ns - DAY_NS, payment.checkpoint),
+                earlier = _read(database, "backend = ? AND checkpoint = ?", (payment.backend, payment.checkpoint))
+                amount = max([payment.amount, *(one.amount for one in earlier)])
+                others = _read(
+                    database,
+                    "backend = ? AND network = ? AND asset = ? AND signed_ns > ? AND checkpoint != ?",
+                    (payment.backend, payment.network, payment.asset, payment.signed_ns - DAY_NS, payment.checkpoint),
                 )
-                spent = sum(int(row[0]) for row in others)
-                if spent + payment.amount > per_day:
+                spent = sum(one.amount for one in others)
+                if spent + amount > per_day:
                     raise SettlementError(
-                        f"{payment.amount} more would be above the cap of {per_day} a day: {spent} went in 24 h"
+                        f"{amount} more would be above the cap of {per_day} a day: {spent} went in 24 h"
                     )
                 database.execute(
-                    f"INSERT OR REPLACE INTO payments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')",
+                    f"INSERT INTO payments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')"
+                    " ON CONFLICT (backend, checkpoint) DO UPDATE SET pay_to = excluded.pay_to, amount ="
+                    " excluded.amount, signed_ns = excluded.signed_ns, valid_before = excluded.valid_before,"
+                    " authorization = excluded.authorization, taken = 0",
                     (
                         payment.backend, payment.checkpoint, payment.network, payment.asset, payment.pay_to,
-                        str(payment.amount), payment.made_ns, payment.valid_before, payment.authorization,
+                        str(amount), payment.made_ns, payment.signed_ns, payment.valid_before, payment.authorization,
                     ),
                 )  # fmt: skip
                 database.execute("COMMIT")
@@ -137,22 +145,7 @@ def read_payments(file: Path) -> list[Payment]:
 def _read(database: sqlite3.Connection, where: str, values: tuple[object, ...]) -> list[Payment]:
     rows = database.execute(f"SELECT {_COLUMNS} FROM payments WHERE {where} ORDER BY number", values)
     found = []
-    for (
-        backend,
-        name,
-        network,
-        asset,
-        pay_to,
-        amount,
-        made_ns,
-        until,
-        authorization,
-        taken,
-        response,
-    ) in rows.fetchall():
-        found.append(
-            Payment(
-                backend, name, network, asset, pay_to, int(amount), made_ns, until, authorization, bool(taken), response
-            )
-        )
+    for backend, name, network, asset, pay_to, amount, made, signed, until, header, taken, response in rows.fetchall():
+        terms = (backend, name, network, asset, pay_to, int(amount))
+        found.append(Payment(*terms, made, signed, until, header, bool(taken), response))
     return found

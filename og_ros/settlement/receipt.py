@@ -74,6 +74,10 @@ def decode(data: bytes, what: str = "receipts") -> tuple[str, list[AnyReceipt]]:
             raise SettlementError(f"{what}: is of format {top['format']}; this software knows {FORMAT}")
         if len(top["receipts"]) > MAX_RECEIPTS:
             raise SettlementError(f"{what}: has {len(top['receipts'])} receipts, more than {MAX_RECEIPTS}")
+        try:
+            top["robot"].encode()
+        except UnicodeEncodeError:
+            raise SettlementError(f"{what}: the robot's name is not valid Unicode") from None
         listed = enumerate(top["receipts"])
         return top["robot"], [receipt_kinds.read(item, f"{what}: receipt {n}") for n, item in listed]
     except RegistryError as error:

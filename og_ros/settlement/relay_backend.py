@@ -34,6 +34,8 @@ from og_ros.settlement.standard_tree import Row
 
 _PAGE: Final = 2000
 """Blocks a question for events: what nodes with limits allow."""
+_RETRY_S: Final = 30.0
+"""So long a row is not handed over again though its job failed or is forgotten."""
 _KEPT: Final = 64
 """Batches whose rows are kept, so that several checkpoints do not fetch them again."""
 
@@ -106,7 +108,8 @@ class RelayBackend:
     def send(self, attempt: Attempt) -> None:
         """Hand the row to the facilitator, unless it has it: it would put it into a batch twice."""
         course = self._courses.setdefault(attempt.reference, _Course())
-        if time.monotonic() < course.sent_at + self._relay.resend_s:
+        pause = self._relay.resend_s if course.job else min(_RETRY_S, self._relay.resend_s)
+        if time.monotonic() < course.sent_at + pause:
             return
         headers = {
             "Content-Type": "application/json", "X-SETTLEMENT-TYPE": "batch",
@@ -133,6 +136,8 @@ class RelayBackend:
         if course.seen.level is Level.SUBMITTED:
             self._ask_job(course)
         course.looked_at = time.monotonic()
+        if course.seen.level is Level.FINAL:  # it is not looked at again
+            del self._courses[attempt.reference]
         return course.seen
 
     def renew(self, item: Item, now_ns: int) -> Attempt | None:
@@ -215,17 +220,17 @@ class RelayBackend:
         return self._rows[batch.root]
 
     def _ask_job(self, course: _Course) -> None:
-        """Find out whether the facilitator failed; then it is handed over again at once."""
+        """Find out whether the facilitator failed, or forgot; then it is handed over again, soon."""
         if not course.job:
             return
         what = self._relay.facilitator.what
         answer = self._relay.facilitator.request("GET", f"/settle/{quote(course.job, safe='')}")
         if answer.status == 404:
-            course.job, course.sent_at = "", float("-inf")
+            course.job = ""
             return
         told: dict[str, Any] = answer.json(what)
         if told.get("status") == "failed":
-            course.job, course.sent_at = "", float("-inf")
+            course.job = ""
             raise SettlementError(f"{what}: could not settle: {printable(str(told.get('error') or 'no reason given'))}")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from og_ros.errors import BackendUnreachable, ConfigError, SettlementError
 from og_ros.settlement.endpoint import EndpointLog
@@ -33,6 +33,7 @@ except ImportError as error:
 
 _MAX_HEADER: Final = 16_384
 _USED: Final = re.compile("nonce.*(used|consumed)", re.IGNORECASE)
+_Told = TypeVar("_Told", VerifyResponse, SettleResponse)
 SETTLING, PAID, FAILED = "settling", "paid", "failed"
 
 
@@ -73,7 +74,7 @@ class Till:
             return earlier[2]
         payload = _payload(header)
         hidden = earlier is not None and earlier[:2] == (header, SETTLING)
-        told = VerifyResponse.model_validate(self._post("/verify", payload))
+        told = self._post("/verify", payload, VerifyResponse)
         if not told.is_valid:
             why = told.invalid_reason or "it is not valid"
             if not (hidden and _USED.search(why)):
@@ -81,7 +82,7 @@ class Till:
             done = SettleResponse(success=True, transaction="", network=self._terms.network)
         else:
             log.note_payment(name, header, SETTLING)
-            done = SettleResponse.model_validate(self._post("/settle", payload))
+            done = self._post("/settle", payload, SettleResponse)
             if not done.success:
                 log.note_payment(name, header, FAILED)
                 raise Unpaid(printable(done.error_reason or "it was not executed"))
@@ -89,17 +90,20 @@ class Till:
         log.note_payment(name, header, PAID, response)
         return response
 
-    def _post(self, path: str, payload: PaymentPayload) -> dict[str, Any]:
+    def _post(self, path: str, payload: PaymentPayload, kind: type[_Told]) -> _Told:
         request = {
             "x402Version": 2,
             "paymentPayload": payload.model_dump(by_alias=True, exclude_none=True),
             "paymentRequirements": self._terms.model_dump(by_alias=True, exclude_none=True),
         }
-        kind = {"Content-Type": "application/json"}
-        answer = self._client.request("POST", path, json.dumps(request).encode(), kind)
+        headers = {"Content-Type": "application/json"}
+        answer = self._client.request("POST", path, json.dumps(request).encode(), headers)
         if answer.status != 200:
             raise BackendUnreachable(f"the facilitator answers with status {answer.status}")
-        return answer.json("the facilitator")
+        try:
+            return kind.model_validate(answer.json("the facilitator"))
+        except ValueError as error:
+            raise BackendUnreachable("the facilitator's answer makes no sense") from error
 
 
 def _payload(header: str) -> PaymentPayload:

@@ -29,6 +29,7 @@ from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection,
 from og_ros.nodes.fleet_file import load_fleet
 from og_ros.registry import Revocation, entry
 from og_ros.settlement import config as settlement
+from og_ros.settlement import endpoint_config
 from og_ros.stages.adapters import registered
 from og_ros.stages.pipeline import InputConfig, ModelConfig, OutputConfig, QosConfig, StageConfig, load_pipeline
 
@@ -170,6 +171,10 @@ def test_yaml_examples_load(block: Block, tmp_path: Path) -> None:
         assert all(section["ros__parameters"] for section in data.values())
     elif "robots" in data:
         assert read_yaml(block.text.encode(), "it.yaml", 0, load_key=lambda _: public_pem(generate().public_key()))
+    elif "origin" in data:
+        file = tmp_path / "endpoint.yaml"
+        file.write_text(block.text)
+        assert endpoint_config.load(file).section.origin
     elif "version" in data:
         assert parse_policy(block.text.encode()).required_stages
     elif "aggregator" in data:
@@ -305,9 +310,14 @@ def test_examples_in_the_help_are_valid(verb: str, capsys: pytest.CaptureFixture
 
 def test_settlement_fields_are_all_described() -> None:
     text = (REFERENCE / "settlement.md").read_text()
-    for kind in (settlement.SettlementSection, settlement.BackendSection):
+    kinds = (settlement.SettlementSection, settlement.BackendSection, settlement.PaymentSection, settlement.Allowance)
+    for kind in kinds:
         for field in fields(kind):
             assert f"`{field.name}`" in text, f"settlement.md does not describe {field.name}"
+    text = (REFERENCE / "settlement_http.md").read_text()
+    for kind in (endpoint_config.EndpointSection, endpoint_config.Listen, endpoint_config.Price):
+        for field in fields(kind):
+            assert f"`{field.name}`" in text, f"settlement_http.md does not describe {field.name}"
 
 
 def test_fields_of_an_aggregator_are_all_described() -> None:

@@ -6,6 +6,7 @@ AssertionError), is a bug in the parser. `run.py` drives them with atheris, `tes
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 from collections.abc import Callable
@@ -53,7 +54,10 @@ from og_ros.log.checkpoint import open_checkpoint, parse_checkpoint
 from og_ros.registry import dsse, entry, openssf, strict_json
 from og_ros.registry.names import check_name, check_text
 from og_ros.registry.timestamp import parse_time, read_time
-from og_ros.settlement import consistency, receipt, trie
+from og_ros.settlement import consistency, payer, receipt, relay_event, standard_tree, trie
+from og_ros.settlement.account import Account
+from og_ros.settlement.config import Allowance
+from og_ros.settlement.payments import Payments
 from og_ros.stages.adapters import create
 
 SIGNER: Final = signer_of(Algorithm.ES256)
@@ -61,6 +65,8 @@ MESSAGES: Final = Path(__file__).resolve().parents[2] / "msg"
 _TIMES: Final = {"start_ns": "start", "signed_at_ns": "signed_at", "stamp_ns": "stamp"}
 FLEET_ROBOT: Final = Robot("example.com/robot-0").grow(3)
 FLEET_LOGS: Final = Logs([certificate(FLEET_ROBOT.key.public_key(), origin=FLEET_ROBOT.origin)])
+ALLOWED: Final = Allowance("eip155:8453", "0x" + "aa" * 20, "0x" + "bb" * 20, 1000, 10_000)
+PAYER: Final = payer.Payer("http", bytes(32), Account(b"\1" * 32), [ALLOWED], Payments(Path("never-opened")))
 LOG_KEY: Final = note.VerifierKey.of("log", Ed25519PrivateKey.from_private_bytes(bytes(32)))
 
 
@@ -351,6 +357,28 @@ def fuzz_handed_in(data: bytes) -> None:
     except Refusal:
         return
     assert open_checkpoint(data, FLEET_ROBOT.vkey, origin).root == found.root
+
+
+def fuzz_relay_tree(data: bytes) -> None:
+    """The rows of a batch: each has a leaf, and the tree over them proves it."""
+    rows = standard_tree.read_dump(data, "it")[:20]
+    leaves = [row.leaf() for row in rows]
+    nodes = standard_tree.tree(leaves)
+    assert all(standard_tree.root_from(leaf, standard_tree.prove(nodes, leaf)) == nodes[0] for leaf in leaves)
+
+
+def fuzz_relay_event(data: bytes) -> None:
+    """An event's data, its root indexed and not."""
+    for topics in ([relay_event.BATCH_TOPIC], [relay_event.BATCH_TOPIC, bytes(32)]):
+        relay_event.read_batch(topics, data)
+
+
+def fuzz_payment_required(data: bytes) -> None:
+    """What an endpoint asks for in a 402, as JSON: nothing is agreed to but what is allowed."""
+    asked, terms = PAYER._choose(payer._required(base64.b64encode(data).decode()))
+    assert terms == ALLOWED
+    assert 0 < int(asked.amount) <= ALLOWED.per_payment
+    assert (asked.asset.lower(), asked.pay_to.lower(), asked.network) == (terms.asset, terms.pay_to, terms.network)
 
 
 def fuzz_settlement_proof(data: bytes) -> None:

@@ -10,6 +10,8 @@ import json
 import shutil
 import struct
 import sys
+import tempfile
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +26,7 @@ import harnesses  # noqa: E402
 import numpy as np  # noqa: E402
 import pipeline_messages as other  # noqa: E402
 import raw_bags  # noqa: E402
-import wire_messages as wire  # noqa: E402
+import wire_messages  # noqa: E402
 from attest_examples import attestation_of  # noqa: E402
 from backports import zstd  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
@@ -43,9 +45,12 @@ from og_ros.audit.pack.archive_writer import write_archive  # noqa: E402
 from og_ros.audit.run import audit_bag  # noqa: E402
 from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
-from og_ros.log import Ledger, note  # noqa: E402
+from og_ros.log import Checkpoint, Ledger, note, sign_checkpoint  # noqa: E402
 from og_ros.registry import openssf  # noqa: E402
 from og_ros.settlement import consistency, receipt  # noqa: E402
+from og_ros.settlement.log_receipt import LogReceipt  # noqa: E402
+from og_ros.settlement.receipt_kinds import AnyReceipt  # noqa: E402
+from og_ros.settlement.relay_receipt import NOBODY, RelayReceipt  # noqa: E402
 
 POLICY = b"""\
 version: 1
@@ -65,6 +70,14 @@ std_msgs/Header header
 ===
 MSG: std_msgs/Header
 """
+DUMP = {
+    "format": "standard-v1", "leafEncoding": ["bytes32", "bytes32", "bytes32", "bytes", "uint256"], "tree": [],
+    "values": [{"value": [f"0x{'11' * 32}"] * 3 + ["0xabcd", str(stamp)], "treeIndex": 0} for stamp in (1, 2, 3)],
+}  # fmt: skip
+ASKED = {
+    "scheme": "exact", "network": "eip155:8453", "asset": "0x" + "aa" * 20, "amount": "1000",
+    "payTo": "0x" + "bb" * 20, "maxTimeoutSeconds": 60, "extra": {"name": "USD Coin", "version": "2"},
+}  # fmt: skip
 IDL = b'module a { struct Own { @verbatim (language="comment", text="(x)") std_msgs::msg::Header header; }; };'
 
 
@@ -72,6 +85,22 @@ def harness_envelope() -> Envelope:
     """The example of a warehouse, every key in it one that the harnesses know."""
     data = (ROOT / "config/envelopes/arm_near_people.yaml").read_bytes()
     return envelope_format.read_yaml(data, "it", 0, load_key=lambda _: keys.public_pem(harnesses.SIGNER.public_key))
+
+
+def _receipts_from_elsewhere() -> list[AnyReceipt]:
+    """One of an endpoint, one of an aggregate, one of the relay; the last two are on no chain."""
+    on_chain = receipts_of_a_block(1)[0]
+    robots = sign_checkpoint(Checkpoint("robot", 3, bytes(32)), Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    key = Ed25519PrivateKey.from_private_bytes(b"e" * 32)
+    with tempfile.TemporaryDirectory() as folder, Ledger.create(Path(folder) / "log", "endpoint", key) as log:
+        log.append([robots.encode(), b"another"])
+        log.checkpoint()
+        one = LogReceipt(robots, log.export_proof(0))
+    entry = replace(on_chain.entry, chain=replace(on_chain.entry.chain, submitter=NOBODY))
+    relayed = RelayReceipt(
+        entry, bytes(32), bytes(64), 1_700_000_000, (bytes(32),), 2, b"blob", bytes(32), on_chain.inclusion
+    )
+    return [one, replace(one, name="fleet", settlement=on_chain), relayed]
 
 
 def _settlement_seeds() -> dict[str, list[bytes]]:
@@ -82,7 +111,10 @@ def _settlement_seeds() -> dict[str, list[bytes]]:
     return {
         "consistency": [consistency.format_extra(4, [bytes(32), b"\1" * 32])],
         "handed_in": [harnesses.FLEET_ROBOT.note(), harnesses.FLEET_ROBOT.note(1)],
-        "settlement_receipts": [receipt.encode("robot-7", receipts)],
+        "settlement_receipts": [receipt.encode("robot-7", some) for some in (receipts, _receipts_from_elsewhere())],
+        "relay_tree": [json.dumps(DUMP).encode()],
+        "relay_event": [bytes(31) + b"\7" + bytes(31) + b"\x40" + bytes(31) + b"\3" + b"abc" + bytes(29)],
+        "payment_required": [json.dumps({"x402Version": 2, "accepts": [ASKED]}).encode()],
         "settlement_proof": [bytes([one.index]) + b"".join(len(part).to_bytes(2, "big") + part for part in parts)],
     }
 
@@ -187,7 +219,7 @@ def seeds() -> dict[str, list[bytes]]:
         report={"verdict": "holds"},
     )
     made["pack_lists"].append(description.encode({**said, "software": {"og_ros": "0.1.0"}}))
-    made["adapter"] = [bytes([number]) + wire.serialize(message) for number, message in enumerate(_messages())]
+    made["adapter"] = [bytes([number]) + wire_messages.serialize(message) for number, message in enumerate(_messages())]
     return {name: [data for data in inputs if data] for name, inputs in made.items()}
 
 
@@ -204,9 +236,9 @@ def _messages() -> list[object]:
         other.joint_state(["b", "a"], [1.0, 2.0]),
         other.trajectory(["b", "a"], [[1.0, 2.0]]),
         other.floats64(np.arange(3)),
-        wire.image(pixels, "rgb8"),
-        wire.scan([1.0, 2.0]),
-        wire.odometry((0, 0, 0, 0, 0, 0, 1), (0, 0, 0), (0, 0, 0)),
+        wire_messages.image(pixels, "rgb8"),
+        wire_messages.scan([1.0, 2.0]),
+        wire_messages.odometry((0, 0, 0, 0, 0, 0, 1), (0, 0, 0), (0, 0, 0)),
     ]
 
 

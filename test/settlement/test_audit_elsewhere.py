@@ -266,6 +266,7 @@ BAD_RECEIPTS = {
     "checkpoint-not-unicode": {"checkpoint": "\ud800"},
     "proof-no-proof": {"proof": "x"},
     "aggregate-without-settlement": {"kind": "aggregate"},
+    "aggregate-whose-name-is-not-unicode": {"kind": "aggregate", "name": "\ud800", "settlement": {}},
     "log-with-settlement": {"settlement": {}},
     "relay-that-is-none": {"kind": "opengradient"},
 }

@@ -22,7 +22,7 @@ from og_ros.cli.main import main
 from og_ros.errors import BackendUnreachable, ConfigError, SettlementError
 from og_ros.log import EMPTY_ROOT, Ledger, VerifierKey, parse_note, sign_checkpoint, verify_proof
 from og_ros.log.checkpoint import Checkpoint
-from og_ros.settlement import config
+from og_ros.settlement import config, endpoint_config
 from og_ros.settlement.endpoint import INDEX, EndpointLog
 from og_ros.settlement.http_backend import HttpBackend
 from og_ros.settlement.http_client import HttpClient
@@ -136,7 +136,8 @@ def test_two_forks_at_once_leave_one(place: Place) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(statuses) == [202] + [409] * 7
+    assert statuses.count(202) == 1
+    assert set(statuses) <= {202, 409, 429}
     assert place.log._ledger.size == 1
 
 
@@ -339,6 +340,14 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return pem, private
+
+
+def test_the_example_files_load() -> None:
+    folder = Path(__file__).resolve().parents[2] / "config" / "settlement"
+    backends = config.load(folder / "several_backends.yaml").section.backends
+    assert {one.type for one in backends.values()} == {"local", "evm", "http", "opengradient"}
+    assert backends["endpoint"].endpoint_key == VKEY.format()
+    assert endpoint_config.load(folder / "endpoint.yaml").section.payment is not None
 
 
 CONFIGS = {

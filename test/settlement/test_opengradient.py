@@ -110,7 +110,8 @@ def relay(node: Anvil) -> Iterator[RelayNode]:
 
 
 @pytest.fixture
-def clean(relay: RelayNode) -> RelayNode:
+def clean(relay: RelayNode, monkeypatch: pytest.MonkeyPatch) -> RelayNode:
+    monkeypatch.setattr("og_ros.settlement.relay_backend._RETRY_S", 0.0)
     relay.requests.clear()
     relay.buffer.clear()
     return relay

@@ -97,7 +97,7 @@ def test_a_failed_transactions_receipt_proves_nothing() -> None:
         ("robot: r\nsettlement: {}", "state is missing"),
         ("robot: r\nsettlement: {state: s, backends: {}}", "backends is empty"),
         ("robot: r\nsettlement: {state: s, backends: {a: {type: evm}}}", "rpc and contract"),
-        ("robot: r\nsettlement: {state: s, backends: {a: {type: http}}}", "must be one of local, evm"),
+        ("robot: r\nsettlement: {state: s, backends: {a: {type: ftp}}}", "one of local, evm, http, opengradient"),
         ("robot: r\nsettlement: {state: s, every_seconds: .nan}", "every_seconds"),
         ("robot: r\nsettlement: {state: s, backends: {a: {type: local, finality: 0}}}", "finality"),
         ("robot: r\nsettlement: {state: s, secret: x}", "not known"),

@@ -224,6 +224,27 @@ def expired(robot: Robot, name: bytes, asked: str) -> str:
     return again
 
 
+def test_an_endpoint_that_asks_for_less_later_does_not_get_round_the_cap(
+    money: Money, robot: Robot, tmp_path: Path
+) -> None:
+    """The first authorization may have been executed; it counts, and its receipt and first time are kept."""
+    Outbox(tmp_path / "state").close()
+    name = checkpoint_id(note_of(5))
+    payer = robot.payer(money.allowance(per_day=1500))
+    payer.pay(name, Till(money.price(), "test").ask(""))
+    payments = Payments(tmp_path / "state" / FILE)
+    one = payments.find("http", name)
+    assert one is not None
+    payments.done("http", name, '{"success":true}')
+    payments.put(replace(one, valid_before=1), 10**9)
+    payer.pay(name, Till(money.price(amount=1), "test").ask(""))
+    again = payments.find("http", name)
+    assert again is not None
+    assert (again.amount, again.made_ns, again.response, again.taken) == (1000, one.made_ns, '{"success":true}', False)
+    with pytest.raises(SettlementError, match="1000 went"):
+        payer.pay(checkpoint_id(note_of(6)), Till(money.price(), "test").ask(""))
+
+
 def test_a_checkpoint_is_not_bound_to_two_assets(money: Money, robot: Robot, tmp_path: Path) -> None:
     Outbox(tmp_path / "state").close()
     name = checkpoint_id(note_of(5))
@@ -271,8 +292,9 @@ def test_a_checkpoint_that_was_paid_and_not_taken_for_a_day_is_given_up(
         later = time.time_ns() + DAY_NS
         monkeypatch.setattr("og_ros.settlement.payer.time.time_ns", lambda: later)
         run.settler._courses[0].again_at = 0.0
-        grow(1)
         run.settler.step()
+        assert any("the next checkpoint pays anew" in line for line in run.said)
+        assert len(run.outbox.rows("http")) == 1, "it is not taken up again"
     assert next(row.dead for row in run.outbox.rows("http")) == (
         "the endpoint has had a payment for it for a day, and does not have it"
     )
