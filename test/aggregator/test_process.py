@@ -103,6 +103,7 @@ def test_what_stops_it_from_starting(
         (text.replace(ORIGIN, "example.com/other"), "holds the log"),
         (text.replace("port: 0", "port: 0\n  tls_key: k.pem"), "belong together"),
         (text.replace("port: 0", "port: 0\n  prot: 1"), "prot is not known"),
+        (text.replace("port: 0", "port: 0\n  tls_cert: none.crt\n  tls_key: none.key"), "tls_cert or tls_key"),
         (text.replace("fleet: ", "flet: "), "flet is not known"),
         (text.replace("'storage'", "'postgresql://127.0.0.1:9/x'"), "PostgreSQL"),
         (text.replace("'storage'", "'postgresql://og_ros:secret@[::1/y'"), "no connection string"),
