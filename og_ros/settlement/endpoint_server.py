@@ -80,7 +80,10 @@ class Desk:
 
     def get(self, target: str) -> Reply:
         """Say how far a checkpoint came, or which ones of a log there are."""
-        parts = urlsplit(target)
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            return Reply(404, {"error": "there is nothing here"})
         if found := _CHECKPOINT.fullmatch(parts.path):
             return self._told(bytes.fromhex(found[1]), 200)
         if found := _LOG.fullmatch(parts.path):

@@ -95,6 +95,8 @@ class HttpBackend:
             seen = self._read(self._check(answer, attempt.reference), attempt)
             if seen.level < item.level:
                 raise SettlementError(f"{self._client.what}: takes back what it said: the checkpoint was further")
+            if self._payer is not None and attempt.reference not in self._taken:
+                self._payer.done(attempt.reference, "")  # a crash may have hidden the answer
             self._taken.add(attempt.reference)
         if seen.level is Level.FINAL:  # it is not looked at again
             self._seen.pop(attempt.reference, None)

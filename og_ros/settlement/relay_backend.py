@@ -34,6 +34,8 @@ from og_ros.settlement.standard_tree import Row
 
 _PAGE: Final = 2000
 """Blocks a question for events: what nodes with limits allow."""
+_REORGANISED: Final = 128
+"""So many blocks are looked at again each time."""
 _RETRY_S: Final = 30.0
 """So long a row is not handed over again though its job failed or is forgotten."""
 _KEPT: Final = 64
@@ -161,9 +163,9 @@ class RelayBackend:
     def _search(self, attempt: Attempt, course: _Course) -> None:
         """Go through the contract's events since the row was made; raises BackendUnreachable for a missing blob."""
         newest = self._chain.rpc.number("eth_blockNumber")
-        if course.next_block < 0 or course.next_block > newest + 1:
-            course.next_block = int(json.loads(attempt.detail)["from_block"])
-        first, unread = course.next_block, ""
+        start = int(json.loads(attempt.detail)["from_block"])
+        # Blocks that were looked at may have been replaced by others since.
+        first, unread = max(start, min(course.next_block, newest + 1) - _REORGANISED), ""
         while first <= newest:
             last = min(newest, first + _PAGE - 1)
             for batch in self._batches(first, last):

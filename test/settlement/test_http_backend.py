@@ -162,6 +162,7 @@ def test_tokens_rates_and_bounds(tmp_path: Path) -> None:
             "/v1/logs/" + "g" * 64 + "/checkpoints",
         ):
             assert right.request("GET", path).status == 404
+        assert place.desk.get("//[x").status == 404
         assert right.request("GET", f"/v1/logs/{'0' * 64}/checkpoints?above=-1").status == 400
         with pytest.raises(BackendUnreachable, match="too many requests"):
             right.request("POST", "/v1/checkpoints", note_of(3))

@@ -20,7 +20,7 @@ from og_ros.cli.main import main
 from og_ros.errors import BackendUnreachable, SettlementError
 from og_ros.log import Ledger, VerifierKey, sign_checkpoint
 from og_ros.log.checkpoint import Checkpoint
-from og_ros.settlement.account import Account
+from og_ros.settlement.account import KEY_VARIABLE, Account
 from og_ros.settlement.config import Allowance
 from og_ros.settlement.endpoint import EndpointLog
 from og_ros.settlement.log_receipt import checkpoint_id
@@ -112,6 +112,27 @@ def test_a_checkpoint_is_paid_once_and_its_receipt_is_kept(
     table = capsys.readouterr().out
     assert table.count(money.token) == 2
     assert told[0]["payment"]["receipt"]["transaction"] in table
+
+
+def test_a_run_by_the_command_line_pays(
+    money: Money, robot: Robot, grow: Grow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, (b"\11" * 32).hex())
+    payer = Account(b"\11" * 32).address
+    money.mint(payer, 1000)
+    terms = f"network: '{money.network}', asset: '{money.token}', pay_to: '{SELLER}', per_payment: 1000, per_day: 1000"
+    grow(5)
+    with selling(money, tmp_path) as place:
+        (tmp_path / "p.yaml").write_text(
+            f"robot: r\nsettlement:\n  state: state\n  backends:\n    paid: {{type: http, url: '{place.server.url}', "
+            f"endpoint_key: '{VKEY.format()}', poll_s: 0.01, payment: {{allowed: [{{{terms}}}]}}}}\n"
+        )
+        command = ["settle", "run", str(robot.ledger.directory), "--config", str(tmp_path / "p.yaml"), "--once"]
+        assert main([*command, "--drain", "0"]) == 2, "it is taken, and its endpoint has not published yet"
+        place.log.publish()
+        assert main(command) == 0
+    assert money.balance(payer) == 0
+    assert (tmp_path / "state" / "receipts.json").is_file()
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
