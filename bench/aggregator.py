@@ -3,8 +3,8 @@
     python bench/aggregator.py --robots 1000 --out bench/aggregator.json
 
 Robots are connections of one other process: each has its own key and log, and hands in notes that it signed before.
-Three parts: all hand in as fast as they are answered; each once in a period, at a random moment; each fetches
-its receipt. Processor time is that of the aggregator, and of PostgreSQL, not of the robots, which share the machine.
+Parts: all hand in as fast as they are answered; each once in a period, at a random moment; each fetches its receipt;
+nobody does anything. Processor time is that of the aggregator and of PostgreSQL; the robots share the machine.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from fleet_robots import Robot, certify
 from postgres import Postgres
 
 PATH: Final = "/v1/checkpoints"
+IDLE_S: Final = 15.0
 EVERY_S: Final = 2.0
 """Seconds between checkpoints of the fleet, settled by backend `local`: a chain's part does not grow with robots."""
 
@@ -97,7 +98,9 @@ async def _drive(pipe: Any, port: int, notes: Sequence[Sequence[bytes]]) -> None
         latencies.clear()
         kind, start, stop, period_s = what
         begun = time.perf_counter()
-        if kind == "fetch":
+        if kind == "idle":
+            await asyncio.sleep(period_s)
+        elif kind == "fetch":
             await asyncio.gather(*(fetch(n) for n in range(len(robots))))
         else:
             await asyncio.gather(*(hand_in(n, range(start, stop), period_s) for n in range(len(robots))))
@@ -158,6 +161,9 @@ class Trial:
         self.pipe.send((kind, start, stop, period_s))
         elapsed, latencies = self.pipe.recv()
         used = {name: processor_s(pid) - before[name] for name, pid in pids.items()}
+        if kind == "idle":
+            shares = {name: round(value / elapsed * 1e6) for name, value in used.items()}
+            return {"seconds": round(elapsed, 2), "processor_us": shares}
         return {
             "requests": len(latencies),
             "seconds": round(elapsed, 2),
@@ -205,6 +211,7 @@ def measure(kind: str, count: int, rounds: int, paced: int, period_s: float) -> 
             found["paced"] = {"period_s": period_s, **trial.run("hand_in", 1 + rounds, 1 + rounds + paced, period_s)}
             time.sleep(2 * EVERY_S)  # the newest settle
             found["receipts"] = trial.run("fetch")
+            found["idle"] = trial.run("idle", period_s=IDLE_S)
             found["memory_mb"] = trial.memory_mb()
             trial.running.stop()  # which folds SQLite's write-ahead log in
             found["bytes_a_checkpoint"] = round((trial.bytes_stored() - empty) / (count * (1 + rounds + paced)))

@@ -39,11 +39,15 @@ def gas_a_settle() -> int:
     return int(found[1].replace(",", ""))
 
 
-def processor_s(storage: dict[str, Any]) -> float:
-    """Return the processor time of a robot's checkpoint: taken in, and asked for some times; the database's, too."""
-    taken = sum(storage["paced"]["processor_us"].values())
+def processors(storage: dict[str, Any], robots: int) -> float:
+    """Return how many processors a fleet needs, the database's share included: what is always done, and its requests.
+
+    A checkpoint costs what it cost when they came one by one, less what was done anyway; many at once cost less.
+    """
+    idle = sum(storage["idle"]["processor_us"].values())
+    taken = sum(storage["paced"]["processor_us"].values()) - idle / storage["paced"]["per_second"]
     asked = sum(storage["receipts"]["processor_us"].values())
-    return float(taken + POLLS * asked) / 1e6
+    return float(idle + robots / INTERVAL_S * (taken + POLLS * asked)) / 1e6
 
 
 def grouped(value: float) -> str:
@@ -71,6 +75,7 @@ def _measured(measured: dict[str, Any]) -> str:
         row(f"{shown}: a second", *(grouped(one["per_second"]) for one in found))
         row(f"{shown}: p50 / p95 / p99, ms", *(_latency(one["latency_ms"]) for one in found))
         row(f"{shown}: processor time each, ms", *(_processor(one["processor_us"]) for one in found))
+    row("nothing to do: processor time a second, ms", *(_processor(one["idle"]["processor_us"]) for one in storages))
     row("stored, bytes a checkpoint", *(grouped(one["bytes_a_checkpoint"]) for one in storages))
     row("memory of the aggregator, MB", *(grouped(one["memory_mb"]) for one in storages))
     return "\n".join(rows)
@@ -96,7 +101,7 @@ def _computed(measured: dict[str, Any]) -> str:
     for robots in FLEETS:
         rate = robots / INTERVAL_S
         alone = gas * DAY_S / INTERVAL_S
-        cores = rate * processor_s(storage)
+        cores = processors(storage, robots)
         stored = rate * 365 * DAY_S * storage["bytes_a_checkpoint"] / 1e9
         beyond = "" if robots <= measured["robots"] else " *"
         figures = " | ".join(grouped(value) for value in (alone, alone / robots, rate, cores, stored))
@@ -109,9 +114,7 @@ def plot(measured: dict[str, Any]) -> str:
     gas, found = gas_a_settle(), measured["storage"]
     alone = gas * DAY_S / INTERVAL_S
     names = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
-    cores = [
-        Line(name, [(n, n / INTERVAL_S * processor_s(found[kind])) for n in FLEETS]) for kind, name in names.items()
-    ]
+    cores = [Line(name, [(n, processors(found[kind], n)) for n in FLEETS]) for kind, name in names.items()]
     stored = [
         Line(name, [(n, n / INTERVAL_S * 365 * DAY_S * found[kind]["bytes_a_checkpoint"] / 1e9) for n in FLEETS])
         for kind, name in names.items()

@@ -97,7 +97,7 @@ def lines(panels: Sequence[Panel], x_title: str, measured: float) -> str:
         for tick in range(low_y, high_y + 1, max(1, (high_y - low_y) // 4)):
             at = f"{y(10.0**tick):.1f}"
             parts.append(f'<line x1="{left}" y1="{at}" x2="{WIDTH - right}" y2="{at}" stroke="#ddd"/>')
-            parts.append(f'<text x="{left - 8}" y="{at}" text-anchor="end" fill="#555">{10.0**tick:,g}</text>')
+            parts.append(f'<text x="{left - 8}" y="{at}" text-anchor="end" fill="#555">{_power(tick)}</text>')
         for line, color in zip(panel.lines, colors, strict=False):
             points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in line.points)
             parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
@@ -113,3 +113,7 @@ def lines(panels: Sequence[Panel], x_title: str, measured: float) -> str:
         parts.append(f'<text {at} fill="#555">{10**tick:,}</text>')
     parts.append(f'<text x="{left}" y="{height - 8}" fill="#555">{escape(x_title)}</text>')
     return "".join([*parts, "</svg>\n"])
+
+
+def _power(exponent: int) -> str:
+    return f"{10**exponent:,}" if exponent >= 0 else f"{10.0**exponent:g}"

@@ -135,7 +135,11 @@ class PostgresDatabase:
             import psycopg
         except ImportError as error:
             raise ConfigError(f"PostgreSQL needs og_ros[aggregator], which is not installed ({error})") from error
-        self._psycopg, self._conninfo, self._read_only = psycopg, conninfo, read_only
+        try:
+            psycopg.conninfo.conninfo_to_dict(conninfo)
+        except psycopg.ProgrammingError:  # whose message may show the password
+            raise ConfigError("storage is no connection string of PostgreSQL: percent-encode its password") from None
+        self._psycopg, self._conninfo = psycopg, conninfo
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._writer: psycopg.Connection[Row] | None = None
         self._reader: psycopg.Connection[Row] | None = None

@@ -58,9 +58,14 @@ def serve(config: AggregatorConfig, tell: Callable[[str], None] = lambda line: p
         server = uvicorn.Server(
             uvicorn.Config(
                 make_app(desk), http="h11", h11_max_incomplete_event_size=16_384, log_level="warning", access_log=False,
-                lifespan="off", timeout_keep_alive=75, proxy_headers=False, server_header=False, **options,
+                lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=15, proxy_headers=False,
+                server_header=False, **options,
             )
         )  # fmt: skip
+        try:
+            server.config.load()
+        except OSError as error:  # SSLError is one
+            raise ConfigError(f"tls_cert or tls_key: {error}") from error
         listening = stack.enter_context(closing(_listen(section.host, section.port)))
         thread = threading.Thread(target=server.run, args=([listening],), name="http")
         stopped = threading.Event()

@@ -51,14 +51,16 @@ def make_app(desk: Desk) -> Starlette:
         Route("/checkpoint", _guarded(desk, _head), methods=["GET"]),
         Route("/healthz", _guarded(desk, _health), methods=["GET"]),
     ]
-    return Starlette(routes=routes)
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    return app
 
 
 def _guarded(desk: Desk, answer: Callable[[Desk, Request], Awaitable[Response]]) -> Any:
     async def call(request: Request) -> Response:
-        peer = request.client.host if request.client is not None else ""
+        peer = _peer(request)
         if wait := desk.peers.wait_s(peer):
-            return _refused(Refusal(429, "too many requests that did not hold from this address", wait))
+            return _refused(Refusal(429, "too many requests of this address that changed nothing", wait))
         try:
             return await answer(desk, request)
         except Refusal as refusal:
@@ -85,11 +87,11 @@ async def _take(desk: Desk, request: Request) -> Response:
     if desk.intake.is_new(arrival):
         if wait := desk.checkpoints.take(arrival.log):
             raise Refusal(429, "too many checkpoints of this log", wait)
-    elif request.client is not None:
+    else:
         # Who holds a copy of an old checkpoint can send it again: that must not use up what its robot may.
-        desk.peers.take(request.client.host)
+        desk.peers.take(_peer(request))
     accepted = await asyncio.wrap_future(desk.intake.submit(origin, arrival))
-    told = proofs.FINAL if desk.store.is_settled(accepted.number) else proofs.SUBMITTED
+    told = proofs.FINAL if accepted.number < desk.store.settled else proofs.SUBMITTED
     return JSONResponse({"id": accepted.id.hex(), "status": told}, 202)
 
 
@@ -121,6 +123,7 @@ async def _list(desk: Desk, request: Request) -> Response:
 
 async def _head(desk: Desk, request: Request) -> Response:
     """The fleet's newest checkpoint, for witnesses and monitors."""
+    desk.peers.take(_peer(request))
     latest = await run_in_threadpool(desk.store.latest_checkpoint)
     if latest is None:
         raise Refusal(404, "there is no checkpoint yet")
@@ -128,15 +131,19 @@ async def _head(desk: Desk, request: Request) -> Response:
 
 
 async def _health(desk: Desk, request: Request) -> Response:
+    desk.peers.take(_peer(request))
     await run_in_threadpool(desk.store.latest_checkpoint)
     return JSONResponse({"fleet": desk.store.name})
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client is not None else ""
 
 
 def _may_read(desk: Desk, request: Request, log: bytes) -> None:
     check_token(desk.tokens, log, request.headers.get("authorization", ""))
     # By address, too: who knows an id must not use up what its robot may.
-    peer = request.client.host if request.client is not None else ""
-    if wait := desk.reads.take(f"{peer} {log.hex()}"):
+    if wait := desk.reads.take(f"{_peer(request)} {log.hex()}"):
         raise Refusal(429, "too many requests about this log", wait)
 
 

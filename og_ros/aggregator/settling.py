@@ -26,8 +26,9 @@ class Settling:
     ) -> None:
         self._store, self._outbox, self._backends, self._due, self._tell = store, outbox, backends, due, tell
         self._settler = Settler(store.opened, outbox, backends, _AT_ONCE, tell)
-        self._copied = 0
+        self._copied = outbox.number_of(backends[0].name, store.settled)
         self._problem = ""
+        self._signed_s = float("-inf")
         latest = store.latest_checkpoint()
         for backend in backends:
             sent = outbox.newest(backend.name)
@@ -57,10 +58,11 @@ class Settling:
     def _sign(self, ending: bool) -> None:
         latest = self._store.latest_checkpoint()
         covered = latest.size if latest is not None else 0
-        count = self._store.size - covered
-        age_s = (time.time_ns() - latest.signed_ns) / 1e9 if latest is not None else float("inf")
+        count, now_s = self._store.size - covered, time.monotonic()
+        age_s = now_s - self._signed_s
         if count and (ending or count >= self._due.every_leaves or age_s >= self._due.every_seconds):
             self._store.sign()
+            self._signed_s = now_s
 
     def _copy(self) -> None:
         """Take over the receipts of what is final, in order."""

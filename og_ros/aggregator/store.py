@@ -199,7 +199,7 @@ class Store:
     def settle(self, size: int, receipt: str) -> None:
         """Keep the receipt of a fleet checkpoint that is final; one that is there already stays."""
         with self._mutex:
-            if size > max(self._settled[-1:], default=0):  # in order: a robot's receipt does not change afterwards
+            if size > self.settled:  # in order: a robot's receipt does not change afterwards
                 self._database.write(("INSERT INTO receipts VALUES (?, ?) ON CONFLICT DO NOTHING", [(size, receipt)]))
                 self._settled = [*self._settled, size]
 
@@ -227,9 +227,10 @@ class Store:
         query = "SELECT note FROM checkpoints WHERE number >= ? AND number < ? ORDER BY number"
         return [row[0] for row in self._database.read(query, (start, stop))]
 
-    def is_settled(self, number: int) -> bool:
-        """Say whether a settled checkpoint of the fleet covers a leaf."""
-        return number < max(self._settled[-1:], default=0)
+    @property
+    def settled(self) -> int:
+        """Leaves under the newest settled checkpoint of the fleet."""
+        return max(self._settled[-1:], default=0)
 
     def covering(self, number: int) -> tuple[StoredCheckpoint, str] | None:
         """The first settled checkpoint of the fleet that covers a leaf, with its receipt; None where there is none."""
@@ -258,7 +259,7 @@ class Store:
     def counts(self) -> Counts:
         """Count logs and checkpoints."""
         logs = self._database.read("SELECT count(DISTINCT log) FROM checkpoints")[0][0]
-        return Counts(int(logs), self.size, max(self._settled[-1:], default=0))
+        return Counts(int(logs), self.size, self.settled)
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 

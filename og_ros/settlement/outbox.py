@@ -116,6 +116,12 @@ class Outbox:
         """Return everything, or everything of a backend, from behind a row's number on, oldest first."""
         return self._rows("number > ?2 AND (?1 IS NULL OR backend = ?1)", (backend, after))
 
+    def number_of(self, backend: str, size: int) -> int:
+        """Return the number of a backend's newest row of at most a size; 0 where there is none."""
+        with self._guarded("read"):
+            query = "SELECT coalesce(max(number), 0) FROM items WHERE backend = ? AND size <= ?"
+            return int(self._database.execute(query, (backend, size)).fetchone()[0])
+
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Row]:
         with self._guarded("read"):
             rows = self._database.execute(

@@ -11,9 +11,12 @@ import pytest
 from aggregator_process import Running
 from anvil import wait_for
 from fleet_robots import FLEET_KEY, ORIGIN, Robot, certify, robots
+from self_signed import self_signed
 
 from og_ros.cli.main import main
+from og_ros.errors import BackendUnreachable
 from og_ros.log import VerifierKey, verify_proof
+from og_ros.settlement.http_client import HttpClient
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn", reason="uvicorn is not installed")
@@ -103,8 +106,10 @@ def test_what_stops_it_from_starting(
         (text.replace(ORIGIN, "example.com/other"), "holds the log"),
         (text.replace("port: 0", "port: 0\n  tls_key: k.pem"), "belong together"),
         (text.replace("port: 0", "port: 0\n  prot: 1"), "prot is not known"),
+        (text.replace("port: 0", "port: 0\n  tls_cert: none.crt\n  tls_key: none.key"), "tls_cert or tls_key"),
         (text.replace("fleet: ", "flet: "), "flet is not known"),
         (text.replace("'storage'", "'postgresql://127.0.0.1:9/x'"), "PostgreSQL"),
+        (text.replace("'storage'", "'postgresql://og_ros:secret@[::1/y'"), "no connection string"),
         (text.replace("host", "").replace("port: 0", "port: 0\n  host: 192.0.2.1"), "cannot listen"),
     ):
         running.config.write_text(wrong)
@@ -112,23 +117,32 @@ def test_what_stops_it_from_starting(
         said = capfd.readouterr().err
         assert named in said
         assert said.count("\n") == 1, said
+        assert "cret" not in said
 
 
-def test_a_token_and_a_fork_in_the_status(
+def test_tls_tokens_and_a_fork_in_the_status(
     tmp_path: Path, started: Callable[..., Running], capsys: pytest.CaptureFixture[str]
 ) -> None:
     fleet = robots(1)
-    running = started("storage", fleet)
-    assert httpx.post(f"{running.url}/v1/checkpoints", content=fleet[0].note()).status_code == 202
-    other = Robot(fleet[0].origin).grow(1, "other").note()
-    assert httpx.post(f"{running.url}/v1/checkpoints", content=other).status_code == 409
-    status = ["aggregator", "status", "--config", str(running.config)]
-    assert main(status) == 1
-    assert f"fork: log {fleet[0].origin}" in capsys.readouterr().out
-    assert main([*status, "--json"]) == 1
-    assert other.decode().split("\n")[2] in capsys.readouterr().out
+    certificate, key = self_signed(tmp_path)
     tokens = tmp_path / "tokens"
     assert main(["aggregator", "token", fleet[0].origin, "--file", str(tokens)]) == 0
     token = capsys.readouterr().out.strip()
     assert len(token) >= 40
     assert token not in tokens.read_text()
+    running = started(
+        "storage", fleet, section=f"  tls_cert: {certificate.name}\n  tls_key: {key.name}\n  tokens: tokens\n"
+    )
+    url = running.url.replace("http:", "https:")
+    robot, stranger = HttpClient(url, token=token, ca=certificate), HttpClient(url, ca=certificate)
+    assert robot.request("POST", "/v1/checkpoints", fleet[0].note()).status == 202
+    assert stranger.request("POST", "/v1/checkpoints", fleet[0].note()).status == 401
+    with pytest.raises(BackendUnreachable, match="certificate"):
+        HttpClient(url, token=token).request("GET", "/checkpoint")
+    other = Robot(fleet[0].origin).grow(1, "other").note()
+    assert robot.request("POST", "/v1/checkpoints", other).status == 409
+    status = ["aggregator", "status", "--config", str(running.config)]
+    assert main(status) == 1
+    assert f"fork: log {fleet[0].origin}" in capsys.readouterr().out
+    assert main([*status, "--json"]) == 1
+    assert other.decode().split("\n")[2] in capsys.readouterr().out

@@ -201,6 +201,7 @@ def test_attack_flood(serve: Callable[..., Server], fleet: list[Robot]) -> None:
     assert [server.post(stranger).status_code for _ in range(3)] == [403] * 3
     assert [server.get(f"/v1/checkpoints/{n:064x}").status_code for n in range(3)] == [404, 404, 429]
     answer = server.post(stranger)
+    assert [server.get(path).status_code for path in ("/checkpoint", "/healthz")] == [429, 429]
     assert answer.status_code == 429
     assert 0 < int(answer.headers["retry-after"]) <= 60
     assert server.store.size == 3

@@ -91,8 +91,7 @@ def test_receipts_come_in_order_and_stay(open_store: OpenStore, logs: Logs, flee
     assert covering is not None
     assert (covering[0].size, covering[1]) == (9, "second")
     assert store.covering(9) is None
-    assert store.is_settled(8)
-    assert not store.is_settled(9)
+    assert store.settled == 9
     assert store.size_before(second[0]) == 4
     assert store.size_before(first[0]) == store.size_before(second[1]) == 0
 

@@ -16,11 +16,11 @@ from fleet_robots import FLEET, FLEET_KEY, ORIGIN
 
 
 class Running:
-    """A process whose log key, registry, outbox and configuration are in a folder; `backends` are lines of YAML."""
+    """A process with log key, registry, outbox and configuration in a folder; `backends` and `section` are YAML."""
 
     def __init__(
         self, folder: Path, storage: str, backends: str = "copy: {type: local}", every_seconds: float = 0.2,
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None, section: str = "",
     ) -> None:  # fmt: skip
         self.folder = folder
         self._environment = {**os.environ, **(environment or {})}
@@ -32,7 +32,7 @@ class Running:
         self.config.write_text(
             f"fleet: {FLEET}\naggregator:\n  origin: {ORIGIN}\n  key: fleet_log.pem\n  registry: registry\n"
             f"  storage: '{storage}'\n  port: 0\n  checkpoints_per_minute: 6000\n  burst: 1000\n"
-            "  reads_per_minute: 60000\n"
+            f"  reads_per_minute: 60000\n{section}"
             f"settlement:\n  state: state\n  every_seconds: {every_seconds}\n  backends:\n    {backends}\n"
         )
         self.start()
