@@ -26,7 +26,7 @@ from og_ros.audit.settled import (
 )
 from og_ros.audit.settled_fleet import ask_chain, check_growth
 from og_ros.errors import LogError, SettlementError, SignatureError
-from og_ros.log import Checkpoint, Ledger, VerifierKey, open_checkpoint
+from og_ros.log import Checkpoint, Ledger, VerifierKey
 from og_ros.registry import Registry, Status
 from og_ros.settlement.log_receipt import LogReceipt, log_id
 from og_ros.settlement.receipt import Level, Receipt
@@ -101,7 +101,7 @@ def _log_level(
     evidence: SettlementEvidence, receipt: LogReceipt, ledger: Ledger, registry: Registry | None, settled: Settled
 ) -> Level:
     try:
-        head = open_checkpoint(receipt.checkpoint, ledger.key, ledger.origin)
+        head = ledger.keys().open_classically(receipt.checkpoint)
     except LogError as error:
         raise Forged(f"its checkpoint is not of this log: {error}") from error
     keys = _endpoint_keys(evidence, receipt.endpoints(), ledger, registry, settled)
@@ -149,7 +149,7 @@ def _endpoint_keys(
     found = []
     for key in evidence.endpoint_keys:
         if key.name == head.origin:
-            if key.public_key == ledger.key.public_key:
+            if any(key.public_key == epoch.keys.classical.public_key for epoch in ledger.keys().epochs):
                 raise Forged("the key of the endpoint's log is the log's own: nobody else vouches for it")
             found.append(key)
     known = [] if registry is None else [one for one in registry.keys.values() if one.role == ROLE]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from og_ros.audit.findings import Finding
 from og_ros.errors import LogError
-from og_ros.log import Checkpoint, Ledger, SignedNote, open_checkpoint, parse_note
+from og_ros.log import Checkpoint, Ledger, SignedNote, parse_note
 from og_ros.log.cosignature import Cosignature, WitnessKey, verify_cosignature
 from og_ros.log.cosigned import CosignedCheckpoints, read_note
 from og_ros.log.quorum import NONE, WitnessPolicy, any_of
@@ -213,7 +213,7 @@ class _Checker:
 
 def _head(ledger: Ledger, note: str | bytes) -> Checkpoint:
     """Read a checkpoint that the log's key signed; raises LogError where it did not."""
-    return open_checkpoint(note, ledger.key, ledger.origin)
+    return ledger.keys().open_classically(note)
 
 
 def _stamps(roots: Sequence[Certificate], ledger: Ledger, found: Witnessed) -> None:

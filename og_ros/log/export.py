@@ -10,9 +10,9 @@ from pathlib import Path
 from og_ros.errors import LogError
 from og_ros.log import cosigned, schema
 from og_ros.log.rows import read_checkpoints
+from og_ros.log.tiles import CHECKPOINT_FILE, published, read_tile, tiles_of
 from og_ros.log.timestamps import ANSWER as STAMP
 from og_ros.log.timestamps import DIRECTORY as STAMPED
-from og_ros.log.tiles import CHECKPOINT_FILE, published, read_tile, tiles_of
 
 _ATTEMPTS = 5
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from og_ros.errors import KeyChangeError, LogError
-from og_ros.log.checkpoint import Checkpoint, parse_checkpoint, parse_decimal
+from og_ros.log.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, parse_decimal
 from og_ros.log.note import SignedNote, VerifierKey, parse_note, sign_note
 from og_ros.log.post_quantum import PostQuantumKey, sign_line
 
@@ -154,6 +154,14 @@ class KeyHistory:
             raise LogError(f"checkpoint speaks for the log {checkpoint.origin!r}, not {self.origin!r}")
         self.at(checkpoint.size).verify(signed)
         return checkpoint
+
+    def open_classically(self, note: str | bytes) -> Checkpoint:
+        """Verify a checkpoint with the Ed25519 key of its size alone, as others do who know no other. Raises LogError.
+
+        That the log's second signature is missing or wrong is no way out for who signed two histories with the first.
+        """
+        size = parse_checkpoint(parse_note(note).text).size
+        return open_checkpoint(note, self.at(size).classical, self.origin)
 
     def bound(self, post_quantum: Mapping[VerifierKey, PostQuantumKey]) -> KeyHistory:
         """The same with ML-DSA-65 keys that somebody else, such as a registry, binds to classical ones."""

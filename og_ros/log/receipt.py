@@ -58,8 +58,9 @@ def make_receipt(ledger: Ledger, index: int, key: Ed25519PrivateKey) -> bytes:
 def verify_receipt(leaf: bytes, receipt: bytes, key: VerifierKey) -> bytes:
     """Check a receipt of `leaf` (the bytes as logged) under the log's key; the root of the tree that it is in.
 
-    The root is all that RFC 9942 has signed: size and index in the proof are not, so nothing is said of them. Strict: only the form that `make_receipt` gives is taken, and nothing in the unprotected header but the proof.
-    Raises LogError.
+    The root is all that RFC 9942 has signed: size and index in the proof are not, so nothing is said of them. Strict:
+    only the form that `make_receipt` gives is taken, and nothing in the unprotected header but the proof. Raises
+    LogError.
     """
     if len(receipt) > MAX_RECEIPT:
         raise LogError(f"receipt is longer than {MAX_RECEIPT} bytes")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from witnesses import witness_key, witness_name, witness_secret
 
 from og_ros.errors import LogError
-from og_ros.log import Checkpoint, SignedNote, parse_note, sign_checkpoint
+from og_ros.log import Checkpoint, SignedNote, VerifierKey, parse_note, sign_checkpoint
 from og_ros.log.cosignature import WitnessKey, cosign, cosignatures, verify_cosignature
 
 LOG = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -32,8 +32,8 @@ def test_the_signed_bytes_are_those_of_the_specification() -> None:
 
 def test_an_example_of_the_specification_can_be_read() -> None:
     line = (
-        "— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe"
-        "+mbIUBkBIfZ+qnA==\n"
+        "— witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5"
+        "nNo0xUe+mbIUBkBIfZ+qnA==\n"
     )
     (found,) = parse_note(f"example.com/behind-the-sofa\n1\n{'A' * 43}=\n\n{line}").signatures
     assert struct.unpack(">Q", found.signature[:8]) == (TIME,)
@@ -43,8 +43,6 @@ def test_an_example_of_the_specification_can_be_read() -> None:
 def test_a_key_has_one_text() -> None:
     assert WitnessKey.parse(KEY.format()) == KEY
     with pytest.raises(LogError, match="0x04"):
-        from og_ros.log import VerifierKey
-
         WitnessKey.parse(VerifierKey.of("w", LOG).format())
     for wrong in ("", "w", "w+00000000+", KEY.format()[:-4], KEY.format().replace("w1+", "w2+"), "a b+00000000+BAAA"):
         with pytest.raises(LogError):

@@ -203,7 +203,7 @@ def test_a_slow_sync_does_not_hold_up_appends(tmp_path: Path) -> None:
 
 
 def test_killed_process_loses_nothing_that_it_published(tmp_path: Path) -> None:
-    """A process appends, then prints ("publishes"), and is killed at some instant: what was printed is in the journal."""
+    """A process appends, prints ("publishes"), and is killed at some instant: what was printed is in the journal."""
     code = (
         "import sys, pathlib\n"
         "from og_ros.log.journal import Journal\n"

@@ -29,8 +29,8 @@ class Task:
 
     `policy` is the policy file's bytes (None: the default policy), `policy_files` are those that it names, `root` the
     fingerprint that the registry's root must have. `size` is that of the recording in bytes. `settlement` are receipts
-    of the ledger's settlement, `chain`, `final_blocks` and `finality` say who vouches for their blocks, as open_evidence
-    takes them.
+    of the ledger's settlement, `chain`, `final_blocks` and `finality` say who vouches for their blocks, as
+    open_evidence takes them.
     """
 
     recording: Path
