@@ -44,7 +44,7 @@ class Cosigner:
     def __init__(
         self, ledger: Path, witnesses: Sequence[Endpoint], tell: Callable[[str], None], every_s: float = 0.0
     ) -> None:
-        """`every_s`: a witness that cosigned is left alone so long. Raises LogError where what is kept cannot be read"""
+        """`every_s`: a witness that cosigned is left alone so long. Raises LogError for what is kept and unreadable."""
         self._ledger, self._tell, self._every_s = ledger, tell, every_s
         self._kept = CosignedCheckpoints(ledger)
         sizes = self._kept.newest(witness.key for witness in witnesses)

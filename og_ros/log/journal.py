@@ -1,10 +1,10 @@
 """A stage's journal: its newest attestations, kept in append-only files, so that whoever missed some can ask for them.
 
 One file is a segment: a header (magic, session, first sequence) and then frames (length, CRC-32, COSE_Sign1 object),
-one for each sequence number without gaps, and in a session that was ended in order a last, empty frame. A frame is written
-(not synced) before the attestation is published, so a killed process loses nothing that it published. A thread syncs
-once a second, so a power cut loses at most what was written in the last second and what the disk itself still held. A
-frame that is torn or damaged ends its segment: what is behind it is not served.
+one for each sequence number without gaps, and in a session that was ended in order a last, empty frame. A frame is
+written (not synced) before the attestation is published, so a killed process loses nothing that it published. A thread
+syncs once a second, so a power cut loses at most what was written in the last second and what the disk itself still
+held. A frame that is torn or damaged ends its segment: what is behind it is not served.
 
 The attestations are signed, so the journal protects nothing against its owner; what it withholds shows as a gap.
 """
