@@ -78,8 +78,6 @@ def _run(args: argparse.Namespace) -> int:
     if args.once:
         Ledger.open(args.ledger).close()  # else it may come later: the auditor makes it
     backends = settlement.backends(args.ledger)
-    outbox = Outbox(settlement.state)
-    settler = Settler(args.ledger, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))
     ending = [args.once]
 
     def stop(number: int, frame: Any) -> None:
@@ -87,6 +85,8 @@ def _run(args: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    outbox = Outbox(settlement.state)
+    settler = Settler(args.ledger, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))
     try:
         while not ending[0]:
             settler.step()
