@@ -88,8 +88,6 @@ def _run(args: argparse.Namespace) -> int:
         Ledger.open(args.ledger).close()  # else it may come later: the auditor makes it
     open_log = partial(Ledger.open, args.ledger)
     backends = settlement.backends(open_log)
-    outbox = Outbox(settlement.state)
-    settler = Settler(open_log, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))
     ending = [args.once]
 
     def stop(number: int, frame: Any) -> None:
@@ -97,6 +95,8 @@ def _run(args: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    outbox = Outbox(settlement.state)
+    settler = Settler(open_log, outbox, backends, settlement.due, lambda line: print(line, file=sys.stderr))
     try:
         while not ending[0]:
             settler.step()

@@ -52,7 +52,6 @@ registry_root: {root}
 decisions: [{prefix}/wheel_command]
 max_loss: 0.01
 max_clock_skew_s: 10
-checkpoint: hybrid
 stages:
   "*": {{inference_authenticity: signed, model_integrity: certified, execution_environment: software_key}}
   perception: {{}}

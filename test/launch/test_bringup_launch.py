@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from og_ros.log.writer_lock import WriterLock
+
 STAGES = ("perception", "planning", "control")
 
 
@@ -90,7 +92,9 @@ def test_a_parameter_file_is_laid_over_the_pipeline(
     graph.wait(lambda: (tmp_path / "settlement" / "outbox.db").is_file(), launched)
     first = launched.pid("settler")
     os.kill(first, signal.SIGKILL)
-    graph.wait(lambda: launched.output.count("[settler-") >= 2 and launched.pid("settler") != first, launched)
+    # Its lock says that the second one is at work: one that has just begun would die of the signal.
+    graph.wait(lambda: not WriterLock.is_held(tmp_path / "settlement"), launched)
+    graph.wait(lambda: WriterLock.is_held(tmp_path / "settlement"), launched)
     launched.interrupt()
     assert launched.ends(25) == 0, launched.output
     assert re.search(r"\[settler-\d+\]: process has finished cleanly", launched.output), launched.output
