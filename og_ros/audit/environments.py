@@ -82,7 +82,7 @@ class Environments:
     def not_checked(self) -> list[str]:
         """Return what was not checked of the environments, for the report."""
         if not self._used and not self._heard:
-            return ["the execution environment of the keys: no evidence was recorded; such a key proves no environment"]
+            return ["the execution environment of the keys: no evidence was read; a software key proves no environment"]
         notes = list(self._notes)
         for (stage, key_id), found in sorted(self._used.items(), key=lambda item: item[0]):
             if found.certifier:

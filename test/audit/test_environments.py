@@ -81,7 +81,7 @@ def test_without_evidence_a_key_is_a_software_key_and_the_report_says_so(audit: 
     report = audit(honest_run(TICKS))
     assert level(report) == "software_key"
     assert "environments" not in report
-    assert any("no evidence was recorded" in note for note in report["not_checked"])
+    assert any("no evidence was read" in note for note in report["not_checked"])
 
 
 def test_a_policy_without_a_section_appraises_nothing_but_says_so(audit: Audit) -> None:
