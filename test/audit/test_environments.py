@@ -231,6 +231,18 @@ ROOT = Path(appraiser.__file__).parents[1] / "evidence" / "roots" / "aws-nitro.p
 WITH_ROOT = "version: 1\nmax_loss: 1\nevidence:\n  roots: {amazon: trusted/root.pem}\n"
 
 
+def test_a_flood_of_junk_pushes_out_nothing(audit: Audit) -> None:
+    """Refused evidence, and the stage's own with other words around it, a hundred times each."""
+    run = with_evidence(honest_run(TICKS))
+    own = made(run, "control", start(run))
+    for number in range(100):
+        publish(run, made(run, "control", start(run), against=("debug",)), "control", start(run) + number)
+        publish(run, own, "control", start(run) + number, node=f"/control{number}")
+    report = audit(run)
+    assert kinds(report) == {"evidence_refused"}
+    assert level(report) == "tee"
+
+
 def test_a_pack_carries_the_evidence_and_what_it_was_held_against(tmp_path: Path) -> None:
     """Without the data, too; who verifies needs no file of the packer's machine, and takes none of his own."""
     run = with_evidence(honest_run(TICKS))
