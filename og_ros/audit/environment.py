@@ -24,10 +24,10 @@ PROCESSING_CLAIM: Final = "processing"
 class Environment:
     """What one piece of evidence shows of a key, for what is signed from `since_ns` to `until_ns`.
 
-    `level` is that on the axis execution_environment; evidence that supports none shows no more than its absence does, and
-    `refusal` says why. `contradicts`: it is bound to the key, and speaks against its environment. `appraisal` is None
-    where the registry keeps the verdict of an authority: then `certifier` is its name. `models` and `processing` are the
-    digests (hex) of what was measured, None where the evidence does not say.
+    `level` is that on the axis execution_environment; evidence that supports none shows no more than its absence does,
+    and `refusal` says why. `contradicts`: it is bound to the key, and speaks against its environment. `appraisal` is
+    None where the registry keeps the verdict of an authority: then `certifier` is its name. `models` and `processing`
+    are the digests (hex) of what was measured, None where the evidence does not say.
     """
 
     level: str
