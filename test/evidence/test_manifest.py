@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_quote import MANIFEST, RELEASE, key_of, manifest_of
+from made_tpm_quote import MANIFEST, RELEASE, key_of, manifest_of
 
 from og_ros.attest import keys
 from og_ros.attest.signer import SoftwareSigner

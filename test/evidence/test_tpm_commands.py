@@ -17,7 +17,7 @@ import cbor2
 import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from made_quote import NONCE, codes
+from made_tpm_quote import NONCE, codes
 from swtpm import Machine, Maker
 
 from og_ros.attest import keys
@@ -268,7 +268,7 @@ def test_the_configuration_of_the_service_is_checked(change: dict[str, object], 
 
 @pytest.fixture
 def service(tmp_path: Path) -> EnrolmentServer:
-    from made_quote import ENROLLER
+    from made_tpm_quote import ENROLLER
 
     from og_ros.attest.signer import SoftwareSigner
 

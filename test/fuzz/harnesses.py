@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cbor2
-import made_quote
+import made_tpm_quote
 from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -381,19 +381,19 @@ def fuzz_manifest(data: bytes) -> None:
     assert environment_manifest.encode(environment_manifest.decode(data)) == data
 
 
-_EVIDENCE: Final = made_quote.Made().evidence()
+_EVIDENCE: Final = made_tpm_quote.Made().evidence()
 
 
 def fuzz_tpm_document(data: bytes) -> None:
     """Evidence of a TPM is judged, whatever it is: nothing is raised, and only what was made as it must be holds."""
-    found = made_quote.appraise(dataclasses.replace(_EVIDENCE, document=data))
+    found = made_tpm_quote.appraise(dataclasses.replace(_EVIDENCE, document=data))
     assert (found.level() == "measured") == (not found.reasons)
     assert tpm_document.encode(tpm_document.decode(data)) == data
 
 
 def fuzz_tpm_structures(data: bytes) -> None:
     """What a TPM signs, its keys and signatures, and the records of an enrolment, each on its own."""
-    key = parse_public(made_quote.public_area())
+    key = parse_public(made_tpm_quote.public_area())
     for read in (parse_quote, parse_public, enrolment.read, lambda d: signature_holds(key, b"", d), trimmed):
         with contextlib.suppress(OgError):
             read(data)

@@ -22,7 +22,7 @@ import cbor2  # noqa: E402
 import cv2  # noqa: E402
 import file_harnesses  # noqa: E402
 import harnesses  # noqa: E402
-import made_quote  # noqa: E402
+import made_tpm_quote  # noqa: E402
 import numpy as np  # noqa: E402
 import pipeline_messages as other  # noqa: E402
 import raw_bags  # noqa: E402
@@ -94,9 +94,9 @@ def _settlement_seeds() -> dict[str, list[bytes]]:
 
 
 def _tpm_seeds() -> dict[str, list[bytes]]:
-    evidence = made_quote.Made().evidence()
+    evidence = made_tpm_quote.Made().evidence()
     read = tpm_document.decode(evidence.document)
-    small = dataclasses.replace(made_quote.MANIFEST, environment={"LD_PRELOAD": "x"})
+    small = dataclasses.replace(made_tpm_quote.MANIFEST, environment={"LD_PRELOAD": "x"})
     return {
         "tpm_document": [evidence.document],
         "tpm_structures": [read.quote, read.key, read.signature, read.enrolment],
