@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from og_ros.attest import Statement
+from og_ros.attest.statement import NO_DIGEST
 from og_ros.evidence.appraisal import Appraisal, Provenance, Tier
 from og_ros.evidence.interface import Evidence
 from og_ros.registry import Admission
@@ -136,7 +137,8 @@ def admitted_environment(admission: Admission, certifier: str, until_ns: int | N
 def drift(statement: Statement, environment: Environment) -> Iterator[str]:
     """Yield, as the end of a sentence, what a statement names and its measured environment does not hold."""
     model, processing = statement.model.digest.hex(), statement.runtime.processing_digest.hex()
-    if environment.models is not None and model not in environment.models:
+    named = statement.model.digest != NO_DIGEST  # a source or a witness may name none
+    if environment.models is not None and named and model not in environment.models:
         yield f"model {statement.model.name} ({model[:16]}) is not one that its environment was measured with"
     if environment.processing is not None and processing not in environment.processing:
         yield f"pre- and post-processing {processing[:16]} is not what its environment was measured with"

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         _, new = launch(
             tpm, args.directory, manifests, settings, log_start=start, key_for=lambda stage: _key(tpm, sealed, stage)
         )
-    if args.user:
+    if args.user and new:
         give_to(args.directory, args.user)
     for manifest in manifests:
         what = "measured" if new else "measured before, and as it was"
