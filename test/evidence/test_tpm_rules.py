@@ -206,6 +206,22 @@ CASES: dict[str, tuple[Callable[[], Made | Evidence], AppraisalPolicy, set[str]]
 }  # fmt: skip
 
 
+def test_evidence_that_holds_gives_the_level_measured() -> None:
+    found = appraise(Made())
+    assert found.reasons == ()
+    assert (found.level(), found.status("platform"), found.accepted) == ("measured", Tier.AFFIRMING, True)
+    assert found.claims["key_provenance"] == "tpm-quoted"
+    assert (found.claims["reset_count"], found.claims["clock_safe"]) == (3, True)
+    assert found.claims["models"] == [sha256(b"model").hexdigest()]
+    assert [line.split()[0] for line in found.claims["launch"]] == ["manifest", "model", "key", "cap"]
+    assert any("memory" in line for line in found.not_checked)
+    assert NOW_NS < found.valid_until_ns <= NOW_NS + 86_400 * 10**9
+
+
+def test_the_entry_point_names_the_verifier() -> None:
+    assert interface.verifier(FORMAT) is VERIFIER
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_refused_for_its_reason(name: str) -> None:
     make, chosen, expected = CASES[name]
