@@ -32,12 +32,14 @@ from made_quote import (
 from og_ros.attest import keys
 from og_ros.attest.signer import SoftwareSigner
 from og_ros.errors import PolicyError
+from og_ros.evidence import interface
 from og_ros.evidence import manifest as manifests
 from og_ros.evidence.appraisal import Tier
 from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
 from og_ros.evidence.tpm import document, event_log, launch_rules, verifier
 from og_ros.evidence.tpm import public_area as areas
+from og_ros.evidence.tpm.document import FORMAT
 from og_ros.evidence.tpm.event_log import Event
 from og_ros.evidence.tpm.public_area import parse_public
 from og_ros.evidence.tpm.quote import Clock
