@@ -22,10 +22,11 @@ _PLACES: Final = 8192
 
 @dataclass(slots=True, eq=False)
 class Output:
-    """One output of an inference; `seen` once its message was recorded, or stands accused."""
+    """One output of an inference, the so-manieth of its topic; `seen` once its message was recorded, or is accused."""
 
     inference: Inference
     index: int
+    number: int = 0
     seen: bool = False
 
     @property
@@ -55,15 +56,18 @@ class AttestedTopic:
     """The outputs on one topic.
 
     `first_ns` and `last_ns` are the arrival of its first and last attestation, `begins_late` says that the first was
-    not the first of its session, `sensor` that only sources attest it,
-    `seen` counts the digests that were attested and recorded, and `hidden` has the
-    arrivals of outputs whose digest cannot be compared and which do not stand for a message yet.
+    not the first of its session, `sensor` that only sources attest it. `outputs` counts the attested outputs, and
+    `newest` is the newest message that was found attested, with the number of its output. `seen` counts the digests
+    that were attested and recorded, and `hidden` has the arrivals of outputs whose digest cannot be compared and which
+    do not stand for a message yet.
     """
 
     first_ns: int
     begins_late: bool
     sensor: bool = False
     last_ns: int = 0
+    outputs: int = 0
+    newest: tuple[int, int, int] = (0, 0, 0)
     hidden: deque[int] = field(default_factory=deque)
     seen: Counter[bytes] = field(default_factory=Counter)
     _matched: dict[SessionKey, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
@@ -91,6 +95,7 @@ class AttestedTopic:
     def match(self, message: Message, output: Output) -> None:
         """Note that a message is an attested output."""
         self.seen[output.reference.digest] += 1
+        self.newest = max(self.newest, (message.received_ns, message.number, output.number))
         matched = self._matched[session_of(output.inference)]
         place = (message.received_ns, output.inference.sequence)
         if not matched or place > matched[-1]:
@@ -99,6 +104,15 @@ class AttestedTopic:
             insort(matched, place)
         if len(matched) > 2 * _PLACES:
             del matched[:_PLACES]
+
+    def is_passed(self, message: Message) -> bool:
+        """Return whether a message's attestation must have come by now if there is one, in a stream without losses.
+
+        Outputs are attested in their order. So it must if a later message was found attested; or if, since the newest
+        one that was, as many outputs were attested as messages came.
+        """
+        received_ns, number, output = self.newest
+        return message.received_ns < received_ns or message.number - number <= self.outputs - output
 
     def place(self, session: SessionKey, received_ns: int) -> tuple[int, int]:
         """Return the sequence numbers of a session between which an unattested message lies.

@@ -83,13 +83,13 @@ class Auditor:
     Feed records in the order of arrival, call `advance` now and then, and `finish` at the end. Without a registry
     neither signatures nor certificates can be checked. A record is judged once its counterparts had `horizon_ns` to
     arrive (in a live stream as much longer as attestations are late, up to the clock skew that the policy allows), and
-    forgotten after the retention, so that memory does not grow with the run. `live` streams are judged at
-    once; in a recording a message waits until a later attestation shows whether its own was lost. `reexecuted` maps the
-    digests of attestations that were run again to whether their outputs were reproduced, `disclosures` reveal messages
-    that stages committed to. With `catch_up` somebody asks
-    the stages for what is missing, gives it to `recover`, and reports what nobody has.
-    `clock_offset` is how far the wall clock, ns, is from the clock of the arrivals. `observers` are told of every
-    attestation that was checked, every inference and decision that was judged, and every finding.
+    forgotten after the retention, so that memory does not grow with the run. Beyond that a message waits until a later
+    attestation shows whether its own was lost or withheld; in a `live` stream no longer than that clock skew.
+    `reexecuted` maps the digests of attestations that were run again to whether their outputs were reproduced,
+    `disclosures` reveal messages that stages committed to. With `catch_up` somebody asks the stages for what is
+    missing, gives it to `recover`, and reports what nobody has. `clock_offset` is how far the wall clock, ns, is from
+    the clock of the arrivals. `observers` are told of every attestation that was checked, every inference and decision
+    that was judged, and every finding.
     """
 
     def __init__(
@@ -134,7 +134,6 @@ class Auditor:
             recorded,
             self.policy.max_clock_skew_ns,
             LIVE_RETENTION if live else RECORDING_RETENTION,
-            patient=not live,
         )
         self._written: dict[tuple[bytes, bytes], set[str]] = {}
         self._digests: set[bytes] = set()
@@ -186,8 +185,12 @@ class Auditor:
 
     def advance(self, now_ns: int) -> None:
         """Judge everything whose counterparts had time to arrive."""
-        late_ns = min(self._late_ns, self.policy.max_clock_skew_ns) if self._live else 0
-        self._settle(now_ns - self._horizon_ns - late_ns, final=False)
+        before_ns = now_ns - self._horizon_ns
+        if not self._live:
+            self._settle(before_ns, final=False)
+            return
+        skew_ns = self.policy.max_clock_skew_ns
+        self._settle(before_ns - min(self._late_ns, skew_ns), final=False, overdue_ns=before_ns - skew_ns)
 
     def finish(self) -> None:
         """Judge everything that is left: nothing more will arrive."""
@@ -342,8 +345,8 @@ class Auditor:
             return False
         return any(not self.joiner.consumers.get(r.topic, set()) - {inference.stage} for r in outputs)
 
-    def _settle(self, before_ns: int, final: bool) -> None:
-        self._report_all(self.joiner.settle(before_ns, final))
+    def _settle(self, before_ns: int, final: bool, overdue_ns: int | None = None) -> None:
+        self._report_all(self.joiner.settle(before_ns, final, overdue_ns))
         settled = []
         # A source's attestation may arrive after that of the inference that read its output.
         concluded_ns = before_ns if final else before_ns - _SOURCE_LAG_NS

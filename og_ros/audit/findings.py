@@ -147,6 +147,7 @@ KINDS: Final[dict[str, Kind]] = {
     "command_wrong_stage": Kind(_V, "A command was attested by another stage than the one that makes commands."),
     "chain_stalled": Kind(_V, "No command verified for longer than the gate allows while the chain should run."),
     "gate_overloaded": Kind(_V, "Commands or records arrived faster than the gate could decide."),
+    "node_deaf": Kind(_V, "The gate stood still, heard nothing on this machine any more, and started anew, latched."),
     "gate_bypassed": Kind(_V, "Another node publishes on the topic that only the gate may publish on."),
     "gate_check_failed": Kind(_V, "A rule of the gate could not be applied to a command."),
     "gate_latched": Kind(_I, "A command verified and did not pass, because the gate latched and was not reset."),

@@ -30,10 +30,9 @@ class Joiner:
 
     `excuse(topic, place)` says that a message without attestation is one whose attestation is known to be missing, and
     uses that gap up; `place` gives the sequence numbers of a session between which the message lies. Where there is no
-    gap, the message is a violation. `recorded(topic)` tells
-    whether the topic's messages are seen at all, so that absence means something. `patient`: a message is judged only
-    once a later attestation of its topic came, so that a gap before it is known. Messages and inferences are to be
-    added in the order of their arrival.
+    gap, the message is a violation. `recorded(topic)` tells whether the topic's messages are seen at all, so that
+    absence means something. A message is judged only once a later attestation of its topic came, so that a gap before
+    it is known. Messages and inferences are to be added in the order of their arrival.
     """
 
     def __init__(
@@ -42,10 +41,8 @@ class Joiner:
         recorded: Callable[[str], bool],
         clock_skew_ns: int,
         retention: Retention,
-        patient: bool,
     ) -> None:
-        self._excuse, self._recorded = excuse, recorded
-        self._skew_ns, self._patient = clock_skew_ns, patient
+        self._excuse, self._recorded, self._skew_ns = excuse, recorded, clock_skew_ns
         # Messages that a missing attestation excused, by name: it may still be recovered.
         self._excused_as: Counter[Key] = Counter()
         self._edges: Counter[str] = Counter()
@@ -95,6 +92,7 @@ class Joiner:
             self.end_ns = message.received_ns
         tally = self.tallies[topic]
         tally.messages += 1
+        message.number = tally.messages
         if tally.first_ns is None:
             tally.first_ns = message.received_ns
         self._memory.add_message(message)
@@ -131,12 +129,13 @@ class Joiner:
             attested.sensor = attested.sensor and statement.is_source
             if inference.received_ns > attested.last_ns:
                 attested.last_ns = inference.received_ns
+            attested.outputs += 1
             if not self._checkable(reference):
                 attested.hidden.append(inference.received_ns)
                 continue
             key = (reference.topic, reference.digest)
             self._memory.add_output(key, inference)
-            output = Output(inference, index)
+            output = Output(inference, index, attested.outputs)
             waiting = self._unmatched.get(key)
             if not inference.topic and self._excused_as[key]:
                 self._was_excused(key, output)
@@ -169,22 +168,26 @@ class Joiner:
         while len(self._claims) > _MAX_WAITING:
             del self._claims[next(iter(self._claims))]
 
-    def settle(self, before_ns: int, final: bool) -> Iterator[Finding]:
-        """Decide about all that arrived before a time; yields findings. `final`: nothing more will arrive."""
+    def settle(self, before_ns: int, final: bool, overdue_ns: int | None = None) -> Iterator[Finding]:
+        """Decide about all that arrived before a time; yields findings. `final`: nothing more will arrive.
+
+        With `overdue_ns` (a live stream) a message is judged once its attestation should have come before those that
+        did, or if it arrived before that time: a stage that stands still between an output and its signature is no
+        stage that withholds.
+        """
         while self._messages and self._messages[0].received_ns < before_ns:
             message = self._messages.popleft()
             if message.attested:
                 continue
-            if self._patient and not final:
-                self._waiting[message.topic].append(message)
-            else:
+            if final:
                 yield from self._settle_message(message)
+            else:
+                self._waiting[message.topic].append(message)
         yield from self._unattested_before()
-        for topic, waiting in self._waiting.items():
-            attested = self._attested.get(topic)
-            # A topic that nobody attests yet may be attested later; its newest messages may be the first outputs.
-            known_ns = before_ns if attested is None else attested.last_ns
-            while waiting and (final or waiting[0].received_ns < known_ns or len(waiting) > _MAX_WAITING):
+        for waiting in self._waiting.values():
+            while waiting and (
+                final or len(waiting) > _MAX_WAITING or self._can_be_judged(waiting[0], before_ns, overdue_ns)
+            ):
                 message = waiting.popleft()
                 if not message.attested:
                     yield from self._settle_message(message)
@@ -214,6 +217,14 @@ class Joiner:
             if attested is not None:
                 for name in message.names:
                     attested.seen.pop(name, None)
+
+    def _can_be_judged(self, message: Message, before_ns: int, overdue_ns: int | None) -> bool:
+        attested = self._attested.get(message.topic)
+        if attested is None:  # it may be attested later; its newest messages may be the first outputs
+            return message.received_ns < before_ns
+        if overdue_ns is None:
+            return message.received_ns < attested.last_ns
+        return message.received_ns < overdue_ns or attested.is_passed(message)
 
     def _was_excused(self, key: Key, output: Output) -> None:
         """Hold a recovered attestation against its message, which it excused by being missing."""

@@ -28,7 +28,8 @@ class Message:
     """A recorded data message: its digest, time of arrival, header stamp (0: none), and the commitment to it.
 
     `digest` is empty where it is not known: the message is too short to be one, or sealed. `commitment` is empty unless
-    a sealed recording gives it, or a disclosure does. `attested` and `excused` say how a join has judged it.
+    a sealed recording gives it, or a disclosure does. `attested` and `excused` say how a join has judged it, and
+    `number` is its place among the messages of its topic, from 1.
     """
 
     topic: str
@@ -38,6 +39,7 @@ class Message:
     commitment: bytes = b""
     attested: bool = False
     excused: bool = False
+    number: int = 0
 
     @property
     def names(self) -> tuple[bytes, ...]:

@@ -33,7 +33,7 @@ from og_ros.nodes.gate_messages import Figures, diagnostics
 from og_ros.nodes.gate_parameters import GateParameters
 from og_ros.nodes.gate_setup import GateWork, read_limits, set_up
 from og_ros.nodes.gate_worker import GateWorker
-from og_ros.nodes.process import run_node
+from og_ros.nodes.process import run_node, started_anew
 from og_ros.nodes.stop_sender import stop_qos
 from og_ros.nodes.topics import attestation_qos, matching_qos, message_class, usable_names, wait_until_heard
 from og_ros.stages.certified import require_certified
@@ -177,7 +177,11 @@ class GateNode(LifecycleNode):
             work.subscriptions[STOPS] = stops
         gc.collect()
         gc.freeze()  # what exists by now stays; the collector need not walk it while commands pass
-        work.worker.start()
+        # A gate that started itself anew was open or latched before: somebody has to look.
+        anew = started_anew()
+        work.worker.start(
+            Reason(anew, "the gate stood still, heard nothing any more, and started anew") if anew else None
+        )
         for found in work.desk.found:  # what was published before this activation does not come again
             work.worker.offer(Kind.EVIDENCE, found)
         self._active = True

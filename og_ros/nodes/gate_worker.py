@@ -74,9 +74,13 @@ class GateWorker:
         self._wake_ns = 0
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
 
-    def start(self) -> None:
-        """Begin: latched, if the robot was stopped before."""
+    def start(self, latched_for: Reason | None = None) -> None:
+        """Begin: latched, if the robot was stopped before, or for a reason that is over but asks for a reset."""
         self._first = self.look_at_stop()
+        if latched_for is not None:
+            verdict = self.keeper.set_condition(latched_for, time.monotonic_ns(), always=True)
+            self.keeper.clear_condition(latched_for.kind)
+            self._first += [verdict] if verdict is not None else []
         self._thread.start()
 
     def stop(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from og_ros.errors import OgError
 from og_ros.nodes.real_time import IdleCollection, keep_freed_memory
+from og_ros.nodes.shared_memory import SharedMemoryPorts
 from og_ros.nodes.topics import usable_names
 
 # A process group and the parent in it often both pass a signal on: two in so short a time are one wish.
@@ -25,6 +27,15 @@ _ONE_WISH_S: Final = 1.0
 
 # Spinning ends at the latest after so long, to look at `finished`, and to collect garbage in an idle moment.
 _SPIN_S: Final = 0.5
+# So often a process looks whether it still hears others.
+_HEARING_S: Final = 1.0
+DEAF: Final = "node_deaf"
+_STARTED_ANEW: Final = "OG_ROS_STARTED_ANEW"
+
+
+def started_anew() -> str:
+    """Return, once, why this process started itself anew (DEAF), or nothing."""
+    return os.environ.pop(_STARTED_ANEW, "")
 
 
 def run_node(
@@ -41,6 +52,9 @@ def run_node(
     With `events`, rclpy's EventsExecutor runs the callbacks where there is one (Jazzy's 7.1.4 and later): it builds no
     wait set for each message. It is for nodes without coroutines as callbacks. Memory and garbage are kept out of
     callbacks: see og_ros.nodes.real_time.
+
+    A process that Fast DDS made deaf (see og_ros.nodes.shared_memory) closes its node and starts itself anew, unless
+    the node's attribute `starts_anew` is false: then it ends with exit code 1.
     """
     keep_freed_memory()
     try:
@@ -65,6 +79,7 @@ def run_node(
     signal.signal(signal.SIGTERM, stop)
     node: Node | None = None
     collection: IdleCollection | None = None
+    hearing = _Hearing()
     try:
         with usable_names():
             node = make()
@@ -76,6 +91,8 @@ def run_node(
                 break
             executor.spin_once(timeout_sec=min(left, _SPIN_S))
             collection.idle()
+            if hearing.is_lost(node):
+                break
     except ExternalShutdownException:
         pass
     except OgError as error:
@@ -98,7 +115,39 @@ def run_node(
             # then would make a clean end look like a crash.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
+    if hearing.lost and signalled is None:
+        if getattr(node, "starts_anew", True):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.environ[_STARTED_ANEW] = DEAF
+            os.execv(sys.executable, sys.orig_argv)
+        return int(getattr(node, "exit_code", 0)) or 1
     return int(getattr(node, "exit_code", 0))
+
+
+class _Hearing:
+    """Looks once a second whether the process still hears others, and logs it when not."""
+
+    def __init__(self) -> None:
+        self.lost = False
+        self._ports = SharedMemoryPorts()
+        self._next = time.monotonic() + _HEARING_S
+
+    def is_lost(self, node: Node) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + _HEARING_S
+        files = self._ports.lost()
+        if not files:
+            return False
+        self.lost = True
+        what = "it starts anew" if getattr(node, "starts_anew", True) else "it ends"
+        node.get_logger().error(
+            f"{DEAF}: Fast DDS gave {', '.join(files)} to others while this process stood still for over a second; it "
+            f"hears nothing there any more, so {what}"
+        )
+        return True
 
 
 def _events_executor() -> Executor | None:

@@ -62,6 +62,9 @@ class Recorder(Node):
     Messages are stamped with the wall time at which they arrived, as `ros2 bag record` does.
     """
 
+    starts_anew = False
+    """A deaf recorder ends: a recording is one directory, made once."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__("recorder", **options)
         for name, (default, text) in _PARAMETERS.items():

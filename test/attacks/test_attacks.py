@@ -44,6 +44,7 @@ ELSEWHERE = {
     "chain_stalled": "gate/test_gatekeeper.py",
     "gate_overloaded": "gate/test_gatekeeper.py",
     "gate_bypassed": "gate/test_gatekeeper.py",
+    "node_deaf": "faults/test_standstill.py",
     "gate_check_failed": "gate/test_gatekeeper.py",
     "pack_altered": "audit/test_pack.py",
     "pack_signature_invalid": "audit/test_pack.py",

@@ -52,3 +52,62 @@ def test_what_nobody_attests_is_accused_all_the_same(tmp_path: Path) -> None:
     auditor.feed(late)
     auditor.advance(records[-1].received_ns + 3600 * SECOND + auditor.policy.max_clock_skew_ns + 2 * SECOND)
     assert auditor.findings.counts["output_not_attested"] == 1
+
+
+def test_a_stage_that_stands_still_before_it_signs_is_not_accused(tmp_path: Path) -> None:
+    """Two outputs were published and not signed yet when the stage stopped for four seconds; then it goes on."""
+    run = honest_run(0)
+    run.write_registry(tmp_path / "registry")
+    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
+    records = [r for r in honest_ticks(run, 60, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    attestations = [r for r in records if r.type == ATTESTATION_TYPE]
+    messages = [r for r in records if r.type != ATTESTATION_TYPE]
+    for message, attestation in zip(messages[:38], attestations[:38], strict=True):
+        auditor.feed(message)
+        auditor.feed(attestation)
+    for message in messages[38:40]:
+        auditor.feed(message)
+    stopped = messages[39].received_ns
+    for tenths in range(1, 40):
+        auditor.advance(stopped + tenths * SECOND // 10)
+    for number in range(38, 60):
+        at = stopped + 4 * SECOND + number * SECOND // 100
+        auditor.feed(replace(attestations[number], received_ns=at))
+        auditor.advance(at)
+        if number >= 40:
+            auditor.feed(replace(messages[number], received_ns=at))
+    auditor.advance(stopped + 60 * SECOND)
+    auditor.finish()
+    assert auditor.findings.violations == 0
+    assert auditor.joiner.tallies[COMMAND].messages == 60
+
+
+def test_an_output_without_attestation_is_accused_once_the_next_is_attested(tmp_path: Path) -> None:
+    run = honest_run(0)
+    run.write_registry(tmp_path / "registry")
+    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
+    records = [r for r in honest_ticks(run, 60, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    for record in records[:40]:
+        auditor.feed(record)
+    at = records[39].received_ns
+    auditor.feed(replace(records[0], payload=b"\0\1\0\0" + bytes(24), received_ns=at))
+    auditor.advance(at + 3 * SECOND)
+    assert auditor.findings.violations == 0, "the stage may stand still"
+    for record in records[40:44]:
+        auditor.feed(replace(record, received_ns=at + 3 * SECOND))
+    auditor.advance(at + 3 * SECOND + 1)
+    assert auditor.findings.counts["output_not_attested"] == 1
+
+
+def test_commands_that_are_all_altered_are_accused_at_once(tmp_path: Path) -> None:
+    """Attestations come, and no message is what they say: none has to be found attested for that to show."""
+    run = honest_run(0)
+    run.write_registry(tmp_path / "registry")
+    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
+    records = [r for r in honest_ticks(run, 60, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    for number, record in enumerate(records):
+        if record.type != ATTESTATION_TYPE and number >= 20:
+            record = replace(record, payload=bytes(record.payload[:-1]) + bytes([record.payload[-1] ^ 1]))
+        auditor.feed(record)
+    auditor.advance(records[-1].received_ns + 3 * SECOND)
+    assert auditor.findings.counts["output_altered"] >= 15

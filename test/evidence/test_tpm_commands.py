@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from og_ros.attest import keys
 from og_ros.attest.statement import Algorithm
 from og_ros.cli.launch_measured import pcr_list
 from og_ros.cli.main import main
-from og_ros.errors import ConfigError
+from og_ros.errors import ConfigError, EvidenceError
 from og_ros.evidence import measurement
 from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import AppraisalPolicy
@@ -34,6 +35,7 @@ from og_ros.evidence.tpm.document import FORMAT
 from og_ros.evidence.tpm.enrolment_config import load_rules
 from og_ros.evidence.tpm.enrolment_desk import MAX_REQUEST, Admission, DeskRules, EnrolmentDesk
 from og_ros.evidence.tpm.enrolment_http import EnrolmentServer
+from og_ros.evidence.tpm.launch import give_to
 from og_ros.evidence.tpm.verifier import VERIFIER
 from og_ros.stages import measured
 from og_ros.stages.pipeline import load_pipeline
@@ -234,6 +236,20 @@ def test_mistakes_are_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_a_launch_left_is_given_away_without_following_links(tmp_path: Path) -> None:
+    place, secret = tmp_path / "launch", tmp_path / "secret"
+    place.mkdir()
+    secret.write_text("root's")
+    (place / "control.pem").write_text("key")
+    (place / "link").symlink_to(secret)
+    give_to(place, "nobody")
+    nobody = pwd.getpwnam("nobody").pw_uid
+    assert [path.stat().st_uid for path in (place, place / "control.pem", secret)] == [nobody, nobody, 0]
+    with pytest.raises(EvidenceError, match="user no-such-user"):
+        give_to(place, "no-such-user")
 
 
 def test_lists_of_pcrs() -> None:

@@ -43,6 +43,10 @@ class Process:
     def output(self) -> str:
         return "".join(self._lines)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait_for(self, text: str) -> None:
         until(lambda: text in self.output or self._process.poll() is not None, f"{text!r} in {self.output}")
         assert text in self.output, self.output
