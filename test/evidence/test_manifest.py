@@ -135,6 +135,13 @@ def test_this_environment_is_measured(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [(one.code, one.name) for one in drift(quick, after)] == [
         ("package_changed", "victim"), ("environment_changed", "LD_PRELOAD"),
     ]  # fmt: skip
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "evil.pth").write_text("import os")
+    monkeypatch.syspath_prepend(str(site))
+    planted = drift(after, measurement.measure("r", "s", {"model": bytes(32)}, packages=["victim"]))
+    assert "file_changed" in {one.code for one in planted}
+    assert any("evil.pth" in one.name for one in planted)
     with pytest.raises(EvidenceError, match="no digest"):
         measurement.measure("r", "s", {}, image="latest")
 
