@@ -38,6 +38,7 @@ import psutil
 import rclpy
 import wire_messages as wire
 from rclpy.experimental import EventsExecutor
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 from tiny_onnx import adder
@@ -104,7 +105,7 @@ class Driver:
     """Sensor, wheels, and whoever resets the gate."""
 
     def __init__(self, rate_hz: float) -> None:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = rclpy.create_node("soak")
         self.executor = EventsExecutor()
         self.executor.add_node(self.node)
@@ -159,7 +160,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="of each stage, Hz")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two samples")
     parser.add_argument(
-        "--stall", type=float, default=4.0, help="seconds that a process is stopped in the warm-up; 0: never"
+        "--stall", type=float, default=10.0, help="seconds that a process is stopped in the warm-up; 0: never"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("soak.json"))
     args = parser.parse_args()
