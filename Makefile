@@ -7,7 +7,8 @@ EXTRAS := robot,aggregator,ros,ros-build,blake3,evm,timestamps,http,x402,model-s
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench test-deps debian-deps launch-deps sdf-deps web-deps chain-deps log-deps other-ros kilted clean
+.PHONY: setup demo test lint docs bench fuzz test-deps debian-deps tpm-deps launch-deps sdf-deps web-deps chain-deps log-deps
+.PHONY: other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -32,7 +33,7 @@ test: setup test-deps
 # What some tests need beside the package; it mostly waits for the network, so several at once. A test whose need cannot
 # be had skips itself, with the reason.
 test-deps: setup
-	@$(MAKE) --no-print-directory --jobs=4 debian-deps kilted other-ros launch-deps web-deps chain-deps sdf-deps log-deps
+	@$(MAKE) --no-print-directory --jobs=4 tpm-deps kilted other-ros launch-deps web-deps chain-deps sdf-deps log-deps
 
 # Every parser of untrusted bytes, SECONDS each; FUZZ="mcap policy" chooses some. What breaks one is kept as a test.
 SECONDS := 60
@@ -51,7 +52,11 @@ docs: setup
 bench: setup
 	$(BIN)/python bench/run.py
 
-# Chromium, OpenSSL's headers for the tests of the C++ headers, SoftHSM for those of PKCS#11 keys, by apt-get.
+# tpm2-pytss for the tests over swtpm, which come with the packages of Debian; those tests skip themselves, with the reason.
+tpm-deps: debian-deps
+	-@$(BIN)/python tools/fetch_tpm.py
+
+# Chromium, OpenSSL's headers, SoftHSM for PKCS#11 keys, and swtpm with the TPM's libraries, by apt-get.
 debian-deps: setup
 	-@$(BIN)/python tools/fetch_debian.py
 

@@ -42,12 +42,23 @@ def has_softhsm() -> bool:
     return shutil.which("softhsm2-util") is not None
 
 
+def has_tss() -> bool:
+    """Whether there is what tpm2-pytss is built against, and what speaks with swtpm."""
+    probe = ["pkg-config", "--exists", "tss2-esys", "tss2-tcti-swtpm"]
+    return bool(shutil.which(probe[0])) and subprocess.run(probe, check=False).returncode == 0
+
+
 # Each package, and whether what it is for is there already.
 PACKAGES: tuple[tuple[str, Callable[[], bool]], ...] = (
     ("chromium", has_browser),
     ("libssl-dev", has_openssl),
     ("postgresql", has_postgresql),
     ("softhsm2", has_softhsm),
+    ("swtpm", lambda: shutil.which("swtpm") is not None),
+    ("swtpm-tools", lambda: shutil.which("swtpm_localca") is not None),
+    ("tpm2-tools", lambda: shutil.which("tpm2_checkquote") is not None),
+    ("libtss2-dev", has_tss),
+    ("pkg-config", lambda: shutil.which("pkg-config") is not None),
 )
 
 

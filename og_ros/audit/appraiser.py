@@ -19,6 +19,7 @@ from og_ros.registry import Registry
 SOFTWARE: Final = "software"
 # So many messages are remembered as appraised; an older one that comes again is appraised again.
 _MAX_SEEN: Final = 4096
+_LATEST_NS: Final = 2**62
 # What a verifier's reason means for an audit; every other one is `evidence_refused`.
 _KIND_OF_REASON: Final[Mapping[str, str]] = {
     **dict.fromkeys(("too_old", "from_the_future", "replayed"), "evidence_stale"),
@@ -39,7 +40,7 @@ _KIND_OF_REASON: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class Appraised:
-    """One piece of evidence that was examined: on which topic, whose key, and what was found.
+    """One piece of evidence that was examined, without its document: on which topic, whose key, and what was found.
 
     `appraisal` is None where it was not appraised, or is of a key that cannot be the one of whom it names.
     """
@@ -77,7 +78,7 @@ class Appraiser:
             text = f"malformed: {error}"
             return Finding("evidence_refused", text, topic=record.topic, received_ns=record.received_ns)
         evidence = message.evidence
-        examined = Appraised(record.topic, message.key_id, evidence)
+        examined = Appraised(record.topic, message.key_id, replace(evidence, document=b""))
         stranger = self._stranger(message)
         if stranger is not None:
             kind, text = stranger
@@ -86,7 +87,7 @@ class Appraiser:
         if self._policy is None and evidence.format != SOFTWARE:
             return replace(examined, not_checked=(f"{who}: the policy has no section `evidence` to hold it against",))
         try:
-            found = verifier(evidence.format).appraise(evidence, self._policy or AppraisalPolicy(), record.received_ns)
+            found = verifier(evidence.format).appraise(evidence, self._policy or AppraisalPolicy(), _time_of(record))
         except EvidenceError as error:
             return replace(examined, not_checked=(f"{who}: {error}",))
         return replace(
@@ -107,6 +108,11 @@ class Appraiser:
             return None
         kind = "evidence_other_robot" if key.robot != context.robot else "evidence_other_key"
         return kind, f"its key is certified for stage {key.stage} of robot {key.robot}, not of robot {context.robot}"
+
+
+def _time_of(record: Record) -> int:
+    """Return when a record arrived, ns; a hostile recording may say what no calendar has."""
+    return min(max(record.received_ns, 0), _LATEST_NS)
 
 
 def _refusals(message: EvidenceMessage, record: Record, appraisal: Appraisal) -> Iterator[Finding]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from og_ros.attest import Statement
+from og_ros.attest.statement import NO_DIGEST
 from og_ros.evidence.appraisal import Appraisal, Provenance, Tier
 from og_ros.evidence.interface import Evidence
 from og_ros.registry import Admission
+from og_ros.registry.certificate import ADMITTED_LEVELS
 from og_ros.registry.timestamp import format_time, show_time
 
 ALWAYS_NS: Final = 2**62
@@ -23,10 +25,10 @@ PROCESSING_CLAIM: Final = "processing"
 class Environment:
     """What one piece of evidence shows of a key, for what is signed from `since_ns` to `until_ns`.
 
-    `level` is that on the axis execution_environment; evidence that was refused shows no more than its absence does.
-    `refusal` is why it was, empty otherwise. `appraisal` is None where the registry keeps the verdict of an authority:
-    then `certifier` is its name. `models` and `processing` are the digests (hex) of what was measured, None where the
-    evidence does not say.
+    `level` is that on the axis execution_environment; evidence that supports none shows no more than its absence does,
+    and `refusal` says why. `contradicts`: it is bound to the key, and speaks against its environment. `appraisal` is
+    None where the registry keeps the verdict of an authority: then `certifier` is its name. `models` and `processing`
+    are the digests (hex) of what was measured, None where the evidence does not say.
     """
 
     level: str
@@ -38,6 +40,7 @@ class Environment:
     refusal: str = ""
     appraisal: Appraisal | None = None
     certifier: str = ""
+    contradicts: bool = False
     models: frozenset[str] | None = None
     processing: frozenset[str] | None = None
 
@@ -45,11 +48,18 @@ class Environment:
         """Return whether it says anything of a time."""
         return self.since_ns <= at_ns <= self.until_ns
 
+    def shows_as(self, other: Environment) -> bool:
+        """Return whether it shows the same as another, but for the time."""
+        mine = (self.level, self.format, self.provenance, self.refusal, self.certifier, self.models, self.processing)
+        return mine == (
+            other.level, other.format, other.provenance, other.refusal, other.certifier, other.models, other.processing
+        )  # fmt: skip
+
     def describe(self) -> str:
         """Return it in one line, for a person."""
         text = f"{self.format} evidence of {show_time(self.verified_at_ns)}, key in {place_of(self.provenance)}"
         if self.refusal:
-            return f"{text}, refused: {self.refusal}"
+            return f"{text}, supports no level: {self.refusal}"
         if self.certifier:
             return f"{text}, appraised by {self.certifier} when it certified the key, and not here"
         return f"{text}, appraised as {self._tier()}"
@@ -85,7 +95,7 @@ class Environment:
 def environment_of(appraisal: Appraisal, evidence: Evidence, skew_ns: int) -> Environment:
     """Return the environment that an appraisal shows; `skew_ns` is how far clocks may be apart."""
     level = appraisal.level()
-    refused = level == "none"
+    refused = level not in ADMITTED_LEVELS
     return Environment(
         level=SOFTWARE_LEVEL if refused else level,
         format=evidence.format,
@@ -93,11 +103,22 @@ def environment_of(appraisal: Appraisal, evidence: Evidence, skew_ns: int) -> En
         since_ns=evidence.collected_at_ns - skew_ns,
         until_ns=appraisal.valid_until_ns,
         verified_at_ns=appraisal.verified_at_ns,
-        refusal="; ".join(reason.message for reason in appraisal.reasons) if refused else "",
+        refusal=_refusal(appraisal) if refused else "",
         appraisal=appraisal,
+        contradicts=bool(appraisal.claims.get("key_bound", True)) and _speaks_against(appraisal),
         models=None if refused else _digests(appraisal, MODELS_CLAIM),
         processing=None if refused else _digests(appraisal, PROCESSING_CLAIM),
     )
+
+
+def _speaks_against(appraisal: Appraisal) -> bool:
+    return any(reason.tier is Tier.CONTRAINDICATED for reason in appraisal.reasons)
+
+
+def _refusal(appraisal: Appraisal) -> str:
+    """Return why evidence shows nothing: what speaks against it or, where nothing does, what is missing."""
+    against = "; ".join(reason.message for reason in appraisal.reasons)
+    return against or "; ".join(appraisal.not_checked) or "it supports no level"
 
 
 def admitted_environment(admission: Admission, certifier: str, until_ns: int | None, skew_ns: int) -> Environment:
@@ -116,7 +137,8 @@ def admitted_environment(admission: Admission, certifier: str, until_ns: int | N
 def drift(statement: Statement, environment: Environment) -> Iterator[str]:
     """Yield, as the end of a sentence, what a statement names and its measured environment does not hold."""
     model, processing = statement.model.digest.hex(), statement.runtime.processing_digest.hex()
-    if environment.models is not None and model not in environment.models:
+    named = statement.model.digest != NO_DIGEST  # a source or a witness may name none
+    if environment.models is not None and named and model not in environment.models:
         yield f"model {statement.model.name} ({model[:16]}) is not one that its environment was measured with"
     if environment.processing is not None and processing not in environment.processing:
         yield f"pre- and post-processing {processing[:16]} is not what its environment was measured with"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from og_ros.attest import Mode, Statement
@@ -18,6 +19,7 @@ from og_ros.registry.timestamp import show_time
 # So many keys and topics are remembered, and environments of a key; nobody can fill more memory.
 _MAX_KEYS: Final = 1024
 _MAX_OF_KEY: Final = 64
+_MAX_REFUSED: Final = 4
 _MAX_NOTES: Final = 64
 
 
@@ -25,7 +27,7 @@ class Environments:
     """Answers, for each attestation, what is known of its key's environment when it was signed; one thread at a time.
 
     Of several pieces of evidence the best counts that covers the time. Where there is none, or one that says less,
-    what the registry keeps of the key's admission counts, unless evidence of the key was refused.
+    what the registry keeps of the key's admission counts, unless evidence of the key contradicts it.
     `skew_ns` is how far clocks may be apart.
     """
 
@@ -53,8 +55,7 @@ class Environments:
             return
         known = self._of(appraised.key_id)
         if known is not None:
-            known.append(environment_of(appraised.appraisal, appraised.evidence, self._skew_ns))
-            del known[:-_MAX_OF_KEY]
+            known[:] = _remember(known, environment_of(appraised.appraisal, appraised.evidence, self._skew_ns))
 
     def set(self, inference: Inference) -> None:
         """Set an inference's environment, as far as it is known; one that is not signed has none."""
@@ -82,7 +83,7 @@ class Environments:
     def not_checked(self) -> list[str]:
         """Return what was not checked of the environments, for the report."""
         if not self._used and not self._heard:
-            return ["the execution environment of the keys: no evidence was recorded; such a key proves no environment"]
+            return ["the execution environment of the keys: no evidence was read; a software key proves no environment"]
         notes = list(self._notes)
         for (stage, key_id), found in sorted(self._used.items(), key=lambda item: item[0]):
             if found.certifier:
@@ -133,13 +134,31 @@ class Environments:
             yield inference.finding(kind, f"stage {statement.stage}: {message}")
 
 
+def _remember(known: list[Environment], new: Environment) -> list[Environment]:
+    """Return what is known of a key with one more environment.
+
+    Anybody can publish evidence that is refused, or the same evidence in other words: neither may push out what holds.
+    So of refused ones the newest few are kept, and spans of time that show the same become one.
+    """
+    if new.refusal:
+        refused = [one for one in known if one.refusal]
+        return [*(one for one in known if not one.refusal), *refused[-_MAX_REFUSED + 1 :], new]
+    kept = []
+    for one in known:
+        if one.shows_as(new) and one.since_ns <= new.until_ns and new.since_ns <= one.until_ns:
+            new = replace(new, since_ns=min(one.since_ns, new.since_ns), until_ns=max(one.until_ns, new.until_ns))
+        else:
+            kept.append(one)
+    return [*kept[-_MAX_OF_KEY + 1 :], new]
+
+
 def _best(known: list[Environment] | tuple[()], at_ns: int) -> Environment | None:
     """Return the environment of the highest level that covers a time; of equals one's own, then the newest.
 
-    The registry's verdict gives way to a refusal of one's own: who appraises goes by what he saw.
+    The registry's verdict gives way to evidence that contradicts it: who appraises goes by what he saw.
     """
     there = [one for one in known if one.covers(at_ns)]
-    if any(one.refusal for one in there):
+    if any(one.contradicts for one in there):
         there = [one for one in there if not one.certifier]
     best: Environment | None = None
     for one in there:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ and `evidence: tpm2-quote`. What is measured into PCR 14 cannot be taken back: a
 again only after the machine was restarted.
 
   og-ros launch-measured pipeline.yaml -- og-ros run pipeline.yaml
-  og-ros launch-measured pipeline.yaml --stage perception --enrolment /var/lib/og-ros/enrolment --user og-ros
+  og-ros launch-measured --stage perception --enrolment /var/lib/og-ros/enrolment --user og-ros pipeline.yaml
 
 The second form, without a command, is for systemd's ExecStartPre=+; docs/guides/measure-with-a-tpm.md has the unit."""
 
@@ -30,7 +31,6 @@ def add_parser(subparsers: Any) -> None:
         "launch-measured", help="measure stages into a TPM, then start them", description=__doc__, epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="the pipeline file")
     parser.add_argument("--stage", action="append", metavar="S", help="a stage to launch (default: all of the file)")
     parser.add_argument(
         "--directory", type=Path, default=Path("/run/og_ros/launch"), metavar="D",
@@ -49,7 +49,8 @@ def add_parser(subparsers: Any) -> None:
         "--log-start", metavar="HEX", help="what PCR 14 holds before a launch, where a boot loader measures into it"
     )
     parser.add_argument("--user", metavar="U", help="give the files to the user that the stages run as")
-    parser.add_argument("command", nargs="*", metavar="CMD", help="what to start, behind --; none: only measure")
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="the pipeline file, behind all options")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD", help="what to start; none: only measure")
 
 
 def add_tpm_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
     from og_ros.evidence.tpm.launch import LaunchSettings, give_to, launch
     from og_ros.stages.measured import stage_manifest
 
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if command and command[0].startswith("-"):
+        raise ConfigError(f"{command[0]} is behind the pipeline; options go before it, and the command behind --")
     stages = chosen_stages(args.pipeline, args.stage)
     for stage in stages:
         place = args.directory / f"{stage.stage}.pem"
@@ -84,12 +88,12 @@ def run(args: argparse.Namespace) -> int:
         _, new = launch(
             tpm, args.directory, manifests, settings, log_start=start, key_for=lambda stage: _key(tpm, sealed, stage)
         )
-    if args.user:
+    if args.user and new:
         give_to(args.directory, args.user)
     for manifest in manifests:
         what = "measured" if new else "measured before, and as it was"
         print(f"{manifest.stage}: {what}: manifest {manifest.digest.hex()}", file=sys.stderr)
-    if not args.command:
+    if not command:
         return 0
     environment = {
         **os.environ,
@@ -99,9 +103,9 @@ def run(args: argparse.Namespace) -> int:
         "PYTHONPYCACHEPREFIX": str(args.directory.absolute() / "pycache"),
     }
     try:
-        os.execvpe(args.command[0], args.command, environment)
+        os.execvpe(command[0], command, environment)
     except OSError as error:
-        raise ConfigError(f"cannot start {args.command[0]}: {error.strerror}") from error
+        raise ConfigError(f"cannot start {command[0]}: {error.strerror}") from error
 
 
 def chosen_stages(pipeline: Path, names: list[str] | None) -> list[StageConfig]:
@@ -122,10 +126,11 @@ def pcr_list(text: str) -> tuple[int, ...]:
 
     found: list[int] = []
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal() and int(first[:3]) <= int((last or first)[:3]) < 24):
+        read = re.fullmatch(r"([0-9]{1,2})(?:-([0-9]{1,2}))?", part)
+        first, last = (int(read[1]), int(read[2] or read[1])) if read else (1, 0)
+        if not first <= last < 24:
             raise ConfigError(f"{text[:40]!a} is no list of PCRs; it looks like 0-7,9")
-        found += range(int(first), int(last or first) + 1)
+        found += range(first, last + 1)
     return tuple(found)
 
 

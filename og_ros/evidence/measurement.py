@@ -128,10 +128,13 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _loose() -> dict[str, bytes]:
-    """Return what Python runs at its start without being asked to: .pth files, sitecustomize, usercustomize."""
+    """Return the single files in the folders of packages: .pth files and sitecustomize, which run at every start, and
+    modules that may stand before a package of their name.
+    """
+    places = [Path(place) for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
     found = {}
-    for place in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for path in sorted(Path(place).glob("*")):
-            if path.suffix == ".pth" or path.stem in ("sitecustomize", "usercustomize"):
-                found[f"site/{path.name}"] = file_digest(path)
+    for number, place in enumerate(dict.fromkeys(places)):
+        for path in sorted(place.glob("*")):
+            if path.suffix in (".pth", ".py", ".so") and path.is_file():
+                found[f"site{number or ''}/{path.name}"] = file_digest(path)
     return found

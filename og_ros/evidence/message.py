@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final
 
 from og_ros.attest.cdr import CdrReader, CdrWriter
+from og_ros.attest.statement import HIDDEN_CHARACTERS
 from og_ros.errors import AttestationError, EvidenceError
 from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import Evidence
@@ -44,11 +45,7 @@ def evidence_topic(attestation_topic: str) -> str:
 def encode_message(message: EvidenceMessage) -> bytes:
     """Return the serialised message; raises EvidenceError for what is out of its bounds."""
     evidence, context = message.evidence, message.evidence.context
-    for name, text in (("robot", context.robot), ("stage", context.stage), ("node", message.node)):
-        if len(text.encode()) > _MAX_NAME or "\0" in text:
-            raise EvidenceError(f"{name} is longer than {_MAX_NAME} bytes, or has a NUL: no message can carry it")
-    if len(evidence.format.encode()) > _MAX_FORMAT or "\0" in evidence.format:
-        raise EvidenceError(f"the format's name is longer than {_MAX_FORMAT} bytes, or has a NUL")
+    _check_names(message)
     if len(context.manifest) != _MANIFEST_SIZE or not 0 <= evidence.collected_at_ns < 2**31 * 10**9:
         raise EvidenceError("the manifest's digest is not 32 bytes long, or the time of collection is out of range")
     fields = (("key", evidence.key, MAX_KEY), ("nonce", evidence.nonce, MAX_NONCE))
@@ -85,4 +82,15 @@ def decode_message(payload: bytes | memoryview) -> EvidenceMessage:
     except AttestationError as error:
         raise EvidenceError(str(error)) from error
     context = Context(robot, stage, manifest)
-    return EvidenceMessage(Evidence(evidence_format, document, key, nonce, context, collected_at_ns), node)
+    message = EvidenceMessage(Evidence(evidence_format, document, key, nonce, context, collected_at_ns), node)
+    _check_names(message)
+    return message
+
+
+def _check_names(message: EvidenceMessage) -> None:
+    """Refuse names that are too long, or that a terminal would not show as what they are."""
+    evidence, context = message.evidence, message.evidence.context
+    names = (("robot", context.robot), ("stage", context.stage), ("node", message.node))
+    for name, text, limit in (*((n, t, _MAX_NAME) for n, t in names), ("format", evidence.format, _MAX_FORMAT)):
+        if HIDDEN_CHARACTERS.search(text) or len(text.encode()) > limit:
+            raise EvidenceError(f"{name} is longer than {limit} bytes, or has a character that cannot be seen")

@@ -20,6 +20,7 @@ from og_ros.audit.certificates import check
 from og_ros.audit.policy import parse_policy
 from og_ros.audit.records import Inference, Record
 from og_ros.errors import AttestationError, OgError
+from og_ros.evidence.policy_file import files_beside
 from og_ros.gate.verdict import State
 from og_ros.registry import Registry
 
@@ -42,7 +43,8 @@ PATIENT = {"deadline_ns": 10**9, "max_command_age_ns": 2 * 10**9, "stall_ns": 0,
 
 def stream(attacker: Attacker, registry: Registry, **changes: object) -> Gated:
     """Stream an attacker's records; after each refusal somebody resets the gate, so that all of the run is tried."""
-    policy = parse_policy(yaml.safe_dump({k: v for k, v in attacker.policy.items() if k != "registry_root"}).encode())
+    text = yaml.safe_dump({k: v for k, v in attacker.policy.items() if k != "registry_root"})
+    policy = parse_policy(text.encode(), files=files_beside(attacker.directory))
     gated = Gated.by(registry, policy, **{**PATIENT, **changes})
     for record in sorted(attacker.records, key=lambda r: r.received_ns):
         gated.stream([replace(record, payload=bytes(record.payload))])

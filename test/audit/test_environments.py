@@ -81,7 +81,7 @@ def test_without_evidence_a_key_is_a_software_key_and_the_report_says_so(audit: 
     report = audit(honest_run(TICKS))
     assert level(report) == "software_key"
     assert "environments" not in report
-    assert any("no evidence was recorded" in note for note in report["not_checked"])
+    assert any("no evidence was read" in note for note in report["not_checked"])
 
 
 def test_a_policy_without_a_section_appraises_nothing_but_says_so(audit: Audit) -> None:
@@ -229,6 +229,18 @@ def test_junk_takes_nothing_from_good_evidence(audit: Audit) -> None:
 
 ROOT = Path(appraiser.__file__).parents[1] / "evidence" / "roots" / "aws-nitro.pem"
 WITH_ROOT = "version: 1\nmax_loss: 1\nevidence:\n  roots: {amazon: trusted/root.pem}\n"
+
+
+def test_a_flood_of_junk_pushes_out_nothing(audit: Audit) -> None:
+    """Refused evidence, and the stage's own with other words around it, a hundred times each."""
+    run = with_evidence(honest_run(TICKS))
+    own = made(run, "control", start(run))
+    for number in range(100):
+        publish(run, made(run, "control", start(run), against=("debug",)), "control", start(run) + number)
+        publish(run, own, "control", start(run) + number, node=f"/control{number}")
+    report = audit(run)
+    assert kinds(report) == {"evidence_refused"}
+    assert level(report) == "tee"
 
 
 def test_a_pack_carries_the_evidence_and_what_it_was_held_against(tmp_path: Path) -> None:

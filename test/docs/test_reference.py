@@ -23,7 +23,7 @@ from og_ros.audit.findings import KINDS, Severity
 from og_ros.audit.levels import AXES
 from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.audit.reports.regulation import load_profile
-from og_ros.cli.main import VERBS, build_parser
+from og_ros.cli.main import VERBS, build_parser, module_of
 from og_ros.gate.envelope_format import read_yaml
 from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection, describe_nodes
 from og_ros.nodes.fleet_file import load_fleet
@@ -299,8 +299,8 @@ def test_cddl_accepts_attestations_and_nothing_else(demo: Demo) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_examples_in_the_help_are_valid(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Examples in `og-ros VERB --help` are not run, but each must be a command line that the parser takes."""
-    epilog = importlib.import_module(f"og_ros.cli.{verb}").EPILOG
-    examples = re.findall(r"^ *(?:examples?: )?og-ros (\w+ .*|\w+)$", epilog.replace("\\\n", " "), re.MULTILINE)
+    epilog = importlib.import_module(module_of(verb)).EPILOG
+    examples = re.findall(r"^ *(?:examples?: )?og-ros ([\w-]+ .*|[\w-]+)$", epilog.replace("\\\n", " "), re.MULTILINE)
     assert any(example.split()[0] == verb for example in examples)
     for example in examples:
         words = shlex.split(re.split(r"(?<=\S)   +(?=\S)", re.sub(r"(?<= ) +(?=--)", "", example))[0], comments=True)

@@ -100,7 +100,11 @@ def appraise(evidence: Evidence, chosen: AppraisalPolicy) -> Appraisal:
 
 
 def quoted_by_hand(
-    machine: Machine, folder: Path, key: bytes, log: tuple[event_log.Event, ...], enrolled: Path, pcr: int = event_log.PCR
+    machine: Machine,
+    key: bytes,
+    log: tuple[event_log.Event, ...],
+    enrolled: Path,
+    pcr: int = event_log.PCR,
 ) -> Evidence:
     """Return what an attacker on the robot can get of its TPM: a quote for any key, with any log."""
     context = Context(ROBOT, STAGE, MANIFEST.digest)
@@ -108,7 +112,9 @@ def quoted_by_hand(
     with Tpm(machine.tcti) as tpm:
         quote, signature, area = tpm.quote([pcr], binding(FORMAT, NONCE, key, context))
         values = tpm.read_pcrs([pcr])
-    made = Document(quote, signature, area, values, event_log.START, log, record, certificates, manifests.encode(MANIFEST))
+    made = Document(
+        quote, signature, area, values, event_log.START, log, record, certificates, manifests.encode(MANIFEST)
+    )
     return Evidence(FORMAT, document.encode(made), key, NONCE, context, time.time_ns())
 
 
@@ -127,10 +133,16 @@ def test_a_measured_stage_is_measured(robot: Machine, maker: Maker, enrolled: Pa
     assert attribute_problem(parse_public(read.key)) == ("", "")
     assert (tmp_path / f"{STAGE}.pem").stat().st_mode & 0o777 == 0o600
     # A root that is none of a test's does not lift the cap: the certificate says that the TPM is a program.
-    assert appraise(evidence, dataclasses.replace(policy(maker), test_roots=frozenset())).status("platform") == Tier.WARNING
+    assert (
+        appraise(evidence, dataclasses.replace(policy(maker), test_roots=frozenset())).status("platform")
+        == Tier.WARNING
+    )
     # Evidence is renewed while nothing changed; the TPM's clock tells which came later.
     again = attester.attest(key, NONCE, CONTEXT)
-    name, clock = found.claims["attestation_key"], {n: found.claims[n] for n in ("clock_ms", "reset_count", "restart_count")}
+    name, clock = (
+        found.claims["attestation_key"],
+        {n: found.claims[n] for n in ("clock_ms", "reset_count", "restart_count")},
+    )
     replayed = policy(maker, nonce=None, last_seen={name: clock})
     assert codes(appraise(evidence, replayed)) == {"replayed"}
     assert codes(appraise(again, replayed)) <= {"replayed"}  # within the same millisecond
@@ -161,7 +173,7 @@ def test_another_key_quoted_by_the_robots_own_tpm(robot: Machine, maker: Maker, 
     """The attack that worked on evidence which names the key in qualifyingData alone."""
     launched(robot, tmp_path, enrolled=enrolled)
     attacker = keys.spki(key_of("attacker").public_key())
-    evidence = quoted_by_hand(robot, tmp_path, attacker, read_launch(tmp_path).log, enrolled)
+    evidence = quoted_by_hand(robot, attacker, read_launch(tmp_path).log, enrolled)
     assert codes(appraise(evidence, policy(maker))) == {"key_not_measured"}
     with pytest.raises(EvidenceError, match="measured another key"):
         TpmQuoteAttester(tmp_path).attest(attacker, NONCE, CONTEXT)
@@ -173,9 +185,9 @@ def test_pcr_14_extended_after_the_cap(robot: Machine, maker: Maker, enrolled: P
     with Tpm(robot.tcti) as tpm:
         tpm.extend(event_log.PCR, late.digest)
     log = read_launch(tmp_path).log
-    silent = quoted_by_hand(robot, tmp_path, key, log, enrolled)
+    silent = quoted_by_hand(robot, key, log, enrolled)
     assert codes(appraise(silent, policy(maker))) == {"pcr14_mismatch"}
-    told = quoted_by_hand(robot, tmp_path, key, (*log, late), enrolled)
+    told = quoted_by_hand(robot, key, (*log, late), enrolled)
     assert codes(appraise(told, policy(maker))) == {"extended_after_cap"}
     with pytest.raises(EvidenceError, match="extended since"):
         TpmQuoteAttester(tmp_path).attest(key, NONCE, CONTEXT)
@@ -189,7 +201,7 @@ def test_a_launch_in_a_resettable_pcr(robot: Machine, maker: Maker, enrolled: Pa
     with Tpm(robot.tcti) as tpm:
         for event in log:
             tpm.extend(16, event.digest)
-    evidence = quoted_by_hand(robot, tmp_path, key, log, enrolled, pcr=16)
+    evidence = quoted_by_hand(robot, key, log, enrolled, pcr=16)
     assert codes(appraise(evidence, policy(maker))) == {"resettable_pcr"}
     with pytest.raises(EvidenceError, match="PCR 16"):
         LaunchSettings(robot.tcti, (0, 16))
@@ -205,7 +217,9 @@ def test_a_quote_by_a_key_that_is_not_restricted(robot: Machine, maker: Maker, e
             r, s = sign(sha256(genuine.quote).digest())
     signature = b"\x00\x18\x00\x0b" + b"".join(b"\x00\x20" + part.to_bytes(32, "big") for part in (r, s))
     forged = dataclasses.replace(genuine, key=kept.public, signature=signature, enrolment=b"")
-    evidence = Evidence(FORMAT, document.encode(forged), key, NONCE, Context(ROBOT, STAGE, MANIFEST.digest), time.time_ns())
+    evidence = Evidence(
+        FORMAT, document.encode(forged), key, NONCE, Context(ROBOT, STAGE, MANIFEST.digest), time.time_ns()
+    )
     names = {ROBOT: [parse_public(kept.public).name.hex()]}
     assert codes(appraise(evidence, policy(maker, attestation_keys=names))) == {"attestation_key_not_restricted"}
 
@@ -231,7 +245,9 @@ def test_another_robots_tpm_under_this_robots_name(
     assert codes(appraise(evidence, policy(maker))) == {"another_robot"}
 
 
-@pytest.mark.parametrize(("change", "code"), [({"model": b"other"}, "model_changed"), ({"adapter": b"x"}, "adapter_changed")])
+@pytest.mark.parametrize(
+    ("change", "code"), [({"model": b"other"}, "model_changed"), ({"adapter": b"x"}, "adapter_changed")]
+)
 def test_changed_files(
     change: dict[str, bytes], code: str, robot: Machine, maker: Maker, enrolled: Path, tmp_path: Path
 ) -> None:
@@ -319,14 +335,28 @@ def test_rsa_quotes_and_an_independent_reader(robot: Machine, tmp_path: Path) ->
             assert attribute_problem(parse_public(area)) == ("", "")
             assert ours.extra_data == bytes(theirs.extraData) == NONCE
             assert ours.clock.clock_ms == theirs.clockInfo.clock
-            assert ours.pcr_digest == bytes(theirs.attested.quote.pcrDigest) == digest_of([0, 14], tpm.read_pcrs([0, 14]))
+            assert (
+                ours.pcr_digest == bytes(theirs.attested.quote.pcrDigest) == digest_of([0, 14], tpm.read_pcrs([0, 14]))
+            )
             if shutil.which("tpm2_checkquote") is None:
                 continue
             pem = keys.public_pem(parse_public(area).key)  # type: ignore[arg-type]
             files = {"key.pem": pem.encode(), "quote": quote, "signature": signature}
             for name, data in files.items():
                 (tmp_path / name).write_bytes(data)
-            command = ["tpm2_checkquote", "-u", "key.pem", "-m", "quote", "-s", "signature", "-g", "sha256", "-q", NONCE.hex()]
+            command = [
+                "tpm2_checkquote",
+                "-u",
+                "key.pem",
+                "-m",
+                "quote",
+                "-s",
+                "signature",
+                "-g",
+                "sha256",
+                "-q",
+                NONCE.hex(),
+            ]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
 

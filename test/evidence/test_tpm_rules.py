@@ -32,12 +32,14 @@ from made_tpm_quote import (
 from og_ros.attest import keys
 from og_ros.attest.signer import SoftwareSigner
 from og_ros.errors import PolicyError
+from og_ros.evidence import interface
 from og_ros.evidence import manifest as manifests
 from og_ros.evidence.appraisal import Tier
 from og_ros.evidence.binding import Context
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
 from og_ros.evidence.tpm import document, event_log, launch_rules, verifier
 from og_ros.evidence.tpm import public_area as areas
+from og_ros.evidence.tpm.document import FORMAT
 from og_ros.evidence.tpm.event_log import Event
 from og_ros.evidence.tpm.public_area import parse_public
 from og_ros.evidence.tpm.quote import Clock
@@ -204,6 +206,22 @@ CASES: dict[str, tuple[Callable[[], Made | Evidence], AppraisalPolicy, set[str]]
         by_signer({**SIGNED, "manifest:forged": FORGED["manifest:perception"]}), {"model_changed"},
     ),
 }  # fmt: skip
+
+
+def test_evidence_that_holds_gives_the_level_measured() -> None:
+    found = appraise(Made())
+    assert found.reasons == ()
+    assert (found.level(), found.status("platform"), found.accepted) == ("measured", Tier.AFFIRMING, True)
+    assert found.claims["key_provenance"] == "tpm-quoted"
+    assert (found.claims["reset_count"], found.claims["clock_safe"]) == (3, True)
+    assert found.claims["models"] == [sha256(b"model").hexdigest()]
+    assert [line.split()[0] for line in found.claims["launch"]] == ["manifest", "model", "key", "cap"]
+    assert any("memory" in line for line in found.not_checked)
+    assert NOW_NS < found.valid_until_ns <= NOW_NS + 86_400 * 10**9
+
+
+def test_the_entry_point_names_the_verifier() -> None:
+    assert interface.verifier(FORMAT) is VERIFIER
 
 
 @pytest.mark.parametrize("name", CASES)

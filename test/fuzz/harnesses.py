@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cbor2
+import made_tpm_quote
 from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fleet_robots import Robot, certificate
@@ -53,7 +54,13 @@ from og_ros.audit.reports.regulation import read_condition
 from og_ros.audit.reports.report_file import parse_report
 from og_ros.audit.runtime_rule import parse_versions
 from og_ros.errors import OgError
+from og_ros.evidence import manifest as environment_manifest
 from og_ros.evidence import message
+from og_ros.evidence.tpm import document as tpm_document
+from og_ros.evidence.tpm import enrolment
+from og_ros.evidence.tpm.ek_certificate import trimmed
+from og_ros.evidence.tpm.public_area import parse_public, signature_holds
+from og_ros.evidence.tpm.quote import parse_quote
 from og_ros.gate import envelope_format, estop
 from og_ros.gate.envelope_check import EnvelopeCheck
 from og_ros.gate.message_fields import MessageTypes
@@ -444,6 +451,32 @@ def fuzz_settlement_proof(data: bytes) -> None:
     # The proof's first node is what the root says: what lies behind that is the robot's.
     found = trie.verify(trie.header_hash(parts[1]), index, parts[1:])
     trie.receipt_logs(found)
+
+
+def fuzz_manifest(data: bytes) -> None:
+    """There is one encoding of a manifest; signed ones are read, too."""
+    with contextlib.suppress(OgError):
+        environment_manifest.read_signed(data, SIGNER.public_key)
+    assert environment_manifest.encode(environment_manifest.decode(data)) == data
+
+
+_EVIDENCE: Final = made_tpm_quote.Made().evidence()
+
+
+def fuzz_tpm_document(data: bytes) -> None:
+    """Evidence of a TPM is judged, whatever it is: nothing is raised, and only what was made as it must be holds."""
+    found = made_tpm_quote.appraise(dataclasses.replace(_EVIDENCE, document=data))
+    assert (found.level() == "measured") == (not found.reasons)
+    assert tpm_document.encode(tpm_document.decode(data)) == data
+
+
+def fuzz_tpm_structures(data: bytes) -> None:
+    """What a TPM signs, its keys and signatures, and the records of an enrolment, each on its own."""
+    key = parse_public(made_tpm_quote.public_area())
+    for read in (parse_quote, parse_public, enrolment.read, lambda d: signature_holds(key, b"", d), trimmed):
+        with contextlib.suppress(OgError):
+            read(data)
+    parse_quote(data)
 
 
 ADAPTERS: Final = (

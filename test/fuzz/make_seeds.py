@@ -6,6 +6,7 @@ Run it after a format has changed: python test/fuzz/make_seeds.py
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import shutil
 import struct
@@ -24,6 +25,7 @@ import cv2  # noqa: E402
 import file_harnesses  # noqa: E402
 import harnesses  # noqa: E402
 import log_harnesses  # noqa: E402
+import made_tpm_quote  # noqa: E402
 import numpy as np  # noqa: E402
 import pipeline_messages as other  # noqa: E402
 import raw_bags  # noqa: E402
@@ -47,9 +49,11 @@ from og_ros.audit.disclosures import write_disclosures  # noqa: E402
 from og_ros.audit.pack import description, manifest  # noqa: E402
 from og_ros.audit.pack.archive_writer import write_archive  # noqa: E402
 from og_ros.audit.run import audit_bag  # noqa: E402
+from og_ros.evidence import manifest as environment_manifest  # noqa: E402
 from og_ros.evidence.binding import Context  # noqa: E402
 from og_ros.evidence.interface import Evidence  # noqa: E402
 from og_ros.evidence.message import EvidenceMessage, encode_message  # noqa: E402
+from og_ros.evidence.tpm import document as tpm_document  # noqa: E402
 from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
 from og_ros.log import Checkpoint, Ledger, note, sign_checkpoint  # noqa: E402
@@ -133,6 +137,17 @@ def _settlement_seeds() -> dict[str, list[bytes]]:
     }
 
 
+def _tpm_seeds() -> dict[str, list[bytes]]:
+    evidence = made_tpm_quote.Made().evidence()
+    read = tpm_document.decode(evidence.document)
+    small = dataclasses.replace(made_tpm_quote.MANIFEST, environment={"LD_PRELOAD": "x"})
+    return {
+        "tpm_document": [evidence.document],
+        "tpm_structures": [read.quote, read.key, read.signature, read.enrolment],
+        "manifest": [read.manifest, environment_manifest.encode(small)],
+    }
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Good inputs by harness."""
     made_up = _settlement_seeds()
@@ -163,6 +178,7 @@ def seeds() -> dict[str, list[bytes]]:
         "names_and_times": [b"line_perception", b"2026-01-02T03:04:05.678901234Z", b"0.5", b">=1.20,<2", b"0x00ff"],
         "sqlite": [b"", bytes([0, 16, 40, 0, 1]), bytes([0, 32, 0, 255, 0])],
         "ledger": [b"", bytes([0, 16, 40, 0, 1])],
+        **_tpm_seeds(),
         "json": [b'{"a": [1, -2.5, true, null, "\\u00e9"]}'],
     }
     sealer = Sealer([file_harnesses._RECIPIENT.public_key()])

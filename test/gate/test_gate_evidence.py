@@ -11,7 +11,6 @@ from scenario import MS, Run, honest_run
 
 from og_ros.attest import Mode
 from og_ros.audit import appraiser
-from og_ros.audit.appraiser import Appraiser
 from og_ros.audit.policy import Policy, StageDemands
 from og_ros.audit.records import Record
 from og_ros.evidence.interface import AppraisalPolicy, Evidence
@@ -41,14 +40,12 @@ def registry(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return Registry.open(directory)
 
 
-def tell(gated: Gated, registry: Registry, evidence: Evidence, at_ns: int) -> None:
-    """Appraise evidence as the gate's desk does, and give it to the gatekeeper."""
+def tell(gated: Gated, evidence: Evidence, at_ns: int) -> None:
+    """Let the gate hear evidence."""
     stage = evidence.context.stage
     payload = encode_message(EvidenceMessage(evidence, f"/{stage}"))
     topic = evidence_topic(f"{OUTPUTS[stage]}/attestation")
-    found = Appraiser(POLICY.evidence, registry).examine(Record(topic, EVIDENCE_TYPE, payload, at_ns))
-    assert found is not None
-    gated.keeper.take_evidence(found, gated.now_ns)
+    gated.feed(Record(topic, EVIDENCE_TYPE, payload, at_ns))
 
 
 def gate(run: Run, registry: Registry, **evidence: Any) -> Gated:
@@ -56,7 +53,7 @@ def gate(run: Run, registry: Registry, **evidence: Any) -> Gated:
     gated = Gated.by(registry, POLICY)
     at_ns = gated.now_ns = run.records[0].received_ns - 10**9
     for stage in OUTPUTS:
-        tell(gated, registry, made(run, stage, at_ns, **evidence), at_ns)
+        tell(gated, made(run, stage, at_ns, **evidence), at_ns)
     return gated
 
 
@@ -97,7 +94,7 @@ def test_renewed_evidence_keeps_it_open(run: Run, registry: Registry) -> None:
     for record in run.records:
         if renewed and record.received_ns > run.records[0].received_ns + 51 * MS:
             for evidence in renewed.values():
-                tell(gated, registry, evidence, record.received_ns)
+                tell(gated, evidence, record.received_ns)
             renewed = {}
         gated.stream([record])
     assert len(gated.passed) == TICKS

@@ -125,7 +125,7 @@ def prepare(place: Path, tcti: str, run: Callable[..., str]) -> dict[str, Any]:
         "-o",
         place / "first.manifest",
     )
-    run("launch-measured", pipeline, "--directory", place / "launch", "--tcti", tcti)
+    run("launch-measured", "--directory", place / "launch", "--tcti", tcti, pipeline)
     attestation_key = run("tpm", "show", "--tcti", tcti).split()[2]
     policy = {
         "version": 1,

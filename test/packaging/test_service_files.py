@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from domains import claimed_domain
 
+from og_ros.cli.main import build_parser
+
 from .conftest import ROOT
 
 UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
@@ -49,6 +51,24 @@ def test_systemd_accepts_the_unit(unit: Path, analyse: list[str], tmp_path: Path
         pytest.skip(f"systemd-analyze does not work here: {done.stderr.splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
     assert unit.name not in done.stderr, done.stderr
+
+
+def test_systemd_accepts_the_measured_launch(analyse: list[str], tmp_path: Path) -> None:
+    """The drop-in of the bringup unit: read with it, and its command is one that the parser takes."""
+    unit = tmp_path / "og-ros-bringup.service"
+    drop_in = ROOT / "packaging" / "systemd" / "og-ros-bringup.service.d" / "measured.conf"
+    shutil.copytree(drop_in.parent, tmp_path / drop_in.parent.name)
+    copy = tmp_path / drop_in.parent.name / drop_in.name
+    copy.write_text(copy.read_text().replace(PREFIX, sys.prefix))
+    done = subprocess.run([*analyse, "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False)
+    if "Failed to" in done.stderr and done.returncode and drop_in.name not in done.stderr:
+        pytest.skip(f"systemd-analyze does not work here: {done.stderr.splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    assert drop_in.name not in done.stderr, done.stderr
+    command = lines_of(drop_in)["Service"]["ExecStartPre"].replace("\\\n", " ")
+    words = shlex.split(command.removeprefix("+"))
+    args = build_parser().parse_args(words[1:])
+    assert (args.verb, args.user, args.command) == ("launch-measured", "og-ros", [])
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from og_ros.attest import ATTESTATION_TYPE, digest
+from og_ros.audit.appraiser import Appraiser
 from og_ros.audit.policy import Policy
 from og_ros.audit.records import Record
+from og_ros.evidence.message import EVIDENCE_TYPE
 from og_ros.gate.gatekeeper import Gatekeeper
 from og_ros.gate.settings import GateSettings
 from og_ros.gate.verdict import Check, Command, Verdict
@@ -36,6 +38,7 @@ class Gated:
     """A gatekeeper, what came out of it, and the time at which it is."""
 
     keeper: Gatekeeper
+    appraiser: Appraiser
     now_ns: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     passed: list[bytes] = field(default_factory=list)
@@ -47,7 +50,7 @@ class Gated:
         """Make a gatekeeper whose wall clock is the time of the records."""
         gated: Gated
         keeper = Gatekeeper(settings(**changes), registry, policy, checks, wall_clock=lambda: gated.now_ns)
-        gated = cls(keeper)
+        gated = cls(keeper, Appraiser(policy.evidence if policy is not None else None, registry))
         return gated
 
     def stream(self, records: Iterable[Record]) -> Gated:
@@ -62,6 +65,9 @@ class Gated:
         keeper, now = self.keeper, self.now_ns
         if record.type == ATTESTATION_TYPE:
             self._take(keeper.take_attestation(record.topic, bytes(record.payload), now))
+        elif record.type == EVIDENCE_TYPE:
+            found = self.appraiser.examine(record)
+            self._take(keeper.take_evidence(found, now) if found is not None else [])
         elif record.topic == keeper.settings.command:
             self._take(keeper.take_command(Command(record.topic, record.type, bytes(record.payload), now), now))
         elif record.topic in keeper.settings.sensors:

@@ -6,7 +6,8 @@ STAGE.pem (its private key, mode 0600) and STAGE.manifest.
 
 from __future__ import annotations
 
-import shutil
+import os
+import pwd
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -183,12 +184,15 @@ def read_manifest(directory: Path, stage: str) -> bytes:
 
 
 def give_to(directory: Path, user: str) -> None:
-    """Give what a launch left to the user that the stages run as; raises EvidenceError."""
+    """Give what a new launch left to the user that the stages run as; raises EvidenceError.
+
+    Only of a new one: later the directory is that user's, who could have put links there for root to follow.
+    """
     try:
-        shutil.chown(directory, user)
-        for path in directory.iterdir():
-            shutil.chown(path, user)
-    except (OSError, LookupError) as error:
+        owner = pwd.getpwnam(user)
+        for path in (*directory.iterdir(), directory):
+            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    except (OSError, KeyError) as error:
         raise EvidenceError(f"cannot give {directory} to the user {user}: {error}") from error
 
 

@@ -78,8 +78,7 @@ def _check_log(case: Case, references: References, document: Document) -> None:
         kind: [event.value for event in log if (event.kind, event.stage) == (kind, context.stage)]
         for kind in (event_log.MANIFEST, event_log.MODEL, event_log.KEY)
     }
-    if models := measured[event_log.MODEL]:
-        case.claims["models"] = [value.hex() for value in models]
+    case.claims["models"] = [value.hex() for value in measured[event_log.MODEL]]
     if sha256(case.evidence.key).digest() not in measured[event_log.KEY]:
         case.against("key_not_measured", "the launch did not measure this key: somebody else had it quoted")
     if measured[event_log.MANIFEST] != [context.manifest]:
