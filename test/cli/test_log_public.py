@@ -61,7 +61,7 @@ def test_cosign_once_by_policy(ledger: Ledger, tmp_path: Path, capsys: pytest.Ca
     direct = ["--witness", witness_key(1).format(), served.server.url]
     assert main(["log", "cosign", str(ledger.directory), "--once", *direct]) == 0
     fork = tmp_path / "fork"
-    with Ledger.create(fork, ORIGIN, ledger._key) as other:  # type: ignore[arg-type]
+    with Ledger.create(fork, ORIGIN, ledger._signer.classical) as other:  # type: ignore[arg-type]
         other.append([b"another past"] * 9)
         other.checkpoint()
     assert main(["log", "cosign", str(fork), "--once", *direct]) == 1

@@ -184,7 +184,7 @@ def test_a_log_that_is_not_shown_to_grow_is_not_called_so(fleet: Fleet) -> None:
 def test_an_edited_leaf_is_found_though_the_robot_signs_the_log_anew(fleet: Fleet) -> None:
     leaves = [leaf.data for leaf in fleet.ledgers[0].leaves()]
     leaves[2] = b"nothing happened"
-    with Ledger.create(fleet.folder / "edited", fleet.ledgers[0].origin, fleet.ledgers[0]._key) as edited:  # type: ignore[arg-type]
+    with Ledger.create(fleet.folder / "edited", fleet.ledgers[0].origin, fleet.ledgers[0]._signer.classical) as edited:  # type: ignore[arg-type]
         edited.append(leaves)
         edited.checkpoint()
         settled = fleet.check(ledger=edited)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ def test_a_node_that_is_gone_for_many_checkpoints_loses_nothing_and_gets_nothing
     place = Place(node, registry, contract, owner, operator, stranger, SoftwareSigner(keys.generate()))
     deploy.propose(node.rpc, operator, registry, ROBOT, place.signer)
     deploy.approve(node.rpc, owner, registry, place.signer.key_id, place.now() + 3600)
-    run = Run(ledger, tmp_path, [place.backend(), LocalBackend("local", ledger.directory)])
+    run = Run(ledger, tmp_path, [place.backend(), LocalBackend("local", partial(Ledger.open, ledger.directory))])
 
     def grow() -> None:
         ledger.append([f"{ledger.size} {time.time_ns()}".encode() for _ in range(3)])

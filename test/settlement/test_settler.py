@@ -148,6 +148,7 @@ def test_a_stuck_transaction_pays_more_with_the_same_nonce(
 ) -> None:
     run = Run(ledger, tmp_path, [place.backend(fees=Fees(1000.0, 1.0, bump_after_s=1e-6))])
     place.node.automine(False)
+    sent = place.node.rpc.number("eth_getTransactionCount", place.operator.address, "latest")
     grow(2)
     for _ in range(3):
         run.settler.step()
@@ -157,7 +158,7 @@ def test_a_stuck_transaction_pays_more_with_the_same_nonce(
     place.node.automine(True)
     run.until("2 final")
     assert events(place) == [2]
-    assert place.node.rpc.number("eth_getTransactionCount", place.operator.address, "latest") == 2
+    assert place.node.rpc.number("eth_getTransactionCount", place.operator.address, "latest") == sent + 1
 
 
 def test_a_cap_on_fees_holds_and_says_so(place: Place, ledger: Ledger, grow: Grow, tmp_path: Path) -> None:
