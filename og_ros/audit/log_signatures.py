@@ -88,6 +88,8 @@ def _problems(ledger: Ledger, history: KeyHistory, registry: Registry) -> Iterat
         if epoch.change is None or before is None:
             continue
         status = before.status(epoch.change.changed_ns)
+        if status is Status.NOT_YET_VALID:  # a leaf states whole seconds, a certificate's time is finer
+            status = before.status(epoch.change.changed_ns + 10**9 - 1)
         if status is not Status.VALID:
             who = f"key {before.key_id.hex()[:16]}, which was {status.value} at {show_time(epoch.change.changed_ns)}"
             text = f"leaf {epoch.change.index} gives it another key on the word of {who}"
