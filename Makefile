@@ -8,7 +8,7 @@ PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
 .PHONY: setup demo test lint docs bench fuzz test-deps debian-deps tpm-deps launch-deps sdf-deps web-deps chain-deps log-deps
-.PHONY: other-ros kilted clean
+.PHONY: every-bit other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -39,6 +39,10 @@ test-deps: setup
 SECONDS := 60
 fuzz: setup
 	$(BIN)/python test/fuzz/run.py $(FUZZ) --seconds $(SECONDS)
+
+# Evidence with every single bit of it turned, each judged in full; `make test` does what a minute allows.
+every-bit: setup
+	OG_ROS_EVERY_BIT=1 $(BIN)/python -m pytest -n 2 test/evidence/test_every_bit.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
@@ -75,6 +76,7 @@ class Verifier(Protocol):
         """Judge; a document that is malformed is contraindicated with the reason `malformed`, and raises nothing."""
 
 
+@cache
 def verifier(evidence_format: str) -> Verifier:
     """Return the verifier of a format, a plug-in's too; raises EvidenceError where there is none."""
     found = [point for point in entry_points(group=GROUP) if point.name == evidence_format]
