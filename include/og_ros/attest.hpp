@@ -108,10 +108,10 @@ private:
 };
 
 /// Signs on a thread of its own, in order, losing none. `sink` gets each record on that thread, serialised too;
-/// `failed` what could not be signed or sent, and why. As in Python (og_ros/nodes/signing_queue.py), `push` returns once
-/// at most `depth` wait beside the one that is being signed, the oldest of all has waited for less than `lag`, and the
-/// newest is not to wait for longer, by what signatures took lately: a sink that is held up slows the node down instead
-/// of leaving outputs without attestations behind it.
+/// `failed` what could not be signed or sent, and why. As in Python (og_ros/nodes/signing_queue.py), `push` returns
+/// once at most `depth` wait beside the one that is being signed, the oldest of all has waited for less than `lag`,
+/// and the newest is not to wait for longer, by what signatures took lately: a sink that is held up slows the node
+/// down instead of leaving outputs without attestations behind it.
 class SigningQueue
 {
 public:
