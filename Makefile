@@ -7,7 +7,7 @@ EXTRAS := robot,ros,ros-build,blake3,evm,model-signing,training,fleet,dcap,pkcs1
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
-.PHONY: setup demo test lint docs bench test-deps debian-deps launch-deps sdf-deps web-deps chain-deps other-ros kilted clean
+.PHONY: setup demo test every-bit fuzz lint docs bench test-deps debian-deps launch-deps sdf-deps web-deps chain-deps other-ros kilted clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +38,10 @@ test-deps: setup
 SECONDS := 60
 fuzz: setup
 	$(BIN)/python test/fuzz/run.py $(FUZZ) --seconds $(SECONDS)
+
+# Evidence with every single bit of it turned, each judged in full; `make test` does what a minute allows.
+every-bit: setup
+	OG_ROS_EVERY_BIT=1 $(BIN)/python -m pytest -n 2 test/evidence/test_every_bit.py
 
 lint: setup
 	$(BIN)/ruff check .

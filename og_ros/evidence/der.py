@@ -25,8 +25,8 @@ _BOOLEAN, _BIT_STRING, _OID, _SEQUENCE = 0x01, 0x03, 0x06, 0x30
 _UTC_TIME, _GENERALIZED_TIME = 0x17, 0x18
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 _MAX_CERTIFICATE: Final = 8192
-# RSASSA-PSS with SHA-384, MGF1 of SHA-384 and 48 bytes of salt: what AMD signs with. AMD writes the trailer field, which
-# is the default, and which RFC 4055 leaves out.
+# RSASSA-PSS with SHA-384, MGF1 of SHA-384 and 48 bytes of salt: what AMD signs with. AMD writes the trailer field,
+# which is the default, and which RFC 4055 leaves out.
 _PSS_SHA384: Final = (
     bytes.fromhex(
         "304606092a864886f70d01010a3039a00f300d06096086480165030402020500"

@@ -72,7 +72,8 @@ def _check_reference_values(top: Section, policy: AppraisalPolicy) -> None:
             field, _, problem = str(error).removeprefix(f"reference_values.{name}.").partition(" ")
             if not section.is_mapping(name):
                 raise section.error(name, "must be a mapping") from error
-            raise section.section(name).error(field.partition(".")[0], problem) from error
+            first, _, rest = field.partition(".")
+            raise section.section(name).error(first, f"{rest}: {problem}" if rest else problem) from error
 
 
 def _file(section: Section, name: str, base: Path) -> bytes:

@@ -123,7 +123,8 @@ def test_any_text_is_a_key_or_an_error(text: str) -> None:
         found = TokenKey.parse("pkcs11:" + text)
     except OgError:
         return
-    assert (found.token or found.serial) and (found.label or found.id)
+    assert found.token or found.serial
+    assert found.label or found.id
 
 
 def test_a_uri_is_no_path() -> None:

@@ -1,4 +1,4 @@
-"""Attesters: configfs-tsm against a directory that behaves as the kernel's, /dev/nsm against an ioctl, and their choice."""
+"""Attesters: configfs-tsm against a directory that behaves as the kernel's, /dev/nsm against an ioctl; their choice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_a_tdx_guest_attests_and_its_quote_holds(tmp_path: Path) -> None:
     assert attester.available() == ""
     evidence = attester.attest(KEY, NONCE, CONTEXT)
     assert kernel.entries == {}  # nothing is left behind
-    policy = AppraisalPolicy(collateral={"dcap": maker.collateral("tdx")}, reference_values={"tdx": {"mr_td": "31" * 48}})
+    expected = {"tdx": {"mr_td": "31" * 48}}
+    policy = AppraisalPolicy(collateral={"dcap": maker.collateral("tdx")}, reference_values=expected)
     assert verifier("tdx").appraise(evidence, under(policy, maker.root_der), MADE_AT).level() == "tee"
 
 
@@ -67,8 +68,8 @@ def test_what_a_kernel_refuses_is_said(tmp_path: Path) -> None:
     assert "sev_guest" in ConfigfsAttester("tdx", kernel.root).available()
     with pytest.raises(EvidenceError, match="sev_guest"):
         ConfigfsAttester("tdx", kernel.root).attest(KEY, NONCE, CONTEXT)
+    kernel.auxblob = None
     with pytest.raises(EvidenceError, match="empty"):
-        kernel.auxblob = None
         ConfigfsAttester("sev-snp", kernel.root).attest(KEY, NONCE, CONTEXT)
     kernel.refuse_mkdir = True
     with pytest.raises(EvidenceError, match="No such device"):

@@ -245,7 +245,7 @@ def test_bad_chains(maker: NitroMaker, case: str) -> None:
 
 
 def test_every_certificate_must_be_valid_then(maker: NitroMaker) -> None:
-    root, middle, leaf = maker.keys
+    root, middle, _ = maker.keys
     short = certificate("middle", middle, "root", root, True, days=0.5).public_bytes(Encoding.DER)
     found = judged(maker, cabundle=[maker.der[0], short])
     assert codes(found) == ["certificate_expired"]

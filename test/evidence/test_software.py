@@ -84,7 +84,8 @@ def test_every_flipped_bit_is_refused() -> None:
 @pytest.mark.parametrize("document", [b"", b"\x80", cbor2.dumps([2, bytes(32), 1, "software", bytes(64)]),
                                       cbor2.dumps([1, bytes(31), 1, "software", bytes(64)]),
                                       cbor2.dumps([1, bytes(32), -1, "software", bytes(64)]),
-                                      cbor2.dumps([1, bytes(32), 1, "tee", bytes(64)]), bytes(2000)], ids=len)  # fmt: skip
+                                      cbor2.dumps([1, bytes(32), 1, "tee", bytes(64)]),
+                                      bytes(2000)], ids=len)  # fmt: skip
 def test_malformed_statements(document: bytes) -> None:
     assert codes(judge(replace(made(), document=document))) == ["malformed"]
 
@@ -128,7 +129,9 @@ sys.stdout.buffer.write(encode(made))
     import os
 
     environment = {**os.environ, **softhsm.environment(tmp_path), "PYTHONPATH": str(Path(softhsm.__file__).parent)}
-    shown = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=60, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=60, check=True
+    )
     found = judge(decode(shown.stdout))
     assert (codes(found), found.level()) == ([], "software_key")
     assert found.claims["key_provenance_claimed"] == "pkcs11-token"
