@@ -1,4 +1,4 @@
-"""Attesters: configfs-tsm against a directory like the kernel's, /dev/nsm against an ioctl, and their choice."""
+"""Attesters: configfs-tsm against a directory that behaves as the kernel's, /dev/nsm against an ioctl; their choice."""
 
 from __future__ import annotations
 

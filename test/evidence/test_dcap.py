@@ -59,8 +59,8 @@ def test_the_real_tdx_quote_holds_at_its_date() -> None:
     found = real("tdx")
     assert codes(found) == []
     assert found.status("platform") == Tier.AFFIRMING
-    told = [found.claims[name] for name in ("tcb_status", "fmspc", "debug")]
-    assert told == ["UpToDate", "b0c06f000000", False]
+    claims = [found.claims[name] for name in ("tcb_status", "fmspc", "debug")]
+    assert claims == ["UpToDate", "b0c06f000000", False]
     assert found.level() == "none"  # nobody said which software and which key
 
 
@@ -128,7 +128,7 @@ def test_malformed_quotes(document: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tdx", "sgx"])
-def test_a_bound_key_is_in_a_tee_and_a_test_root_is_a_warning(maker: QuoteMaker, kind: str) -> None:
+def test_a_bound_key_in_expected_software_is_in_a_tee(maker: QuoteMaker, kind: str) -> None:
     quote = getattr(maker, kind)(bound(kind))
     found = judge(kind, quote, expecting(maker, kind))
     assert codes(found) == []

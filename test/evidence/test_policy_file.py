@@ -71,10 +71,7 @@ def test_what_a_policy_says(folder: Path) -> None:
         ("version: 1\nreference_values:\n  tdx: 5\n", "it:3: tdx must be a mapping"),
         ("version: 1\nreference_values:\n  sev-snp:\n    vmpl: 9\n", "it:4: vmpl must be integers"),
         ("version: 1\nreference_values:\n  tdx: &a {mr_td: *a}\n", "alias"),
-        (
-            "version: 1\nreference_values:\n  aws-nitro:\n    pcrs: {0: 1234}\n",
-            "it:4: pcrs 0: must be a value in hex, quoted",
-        ),
+        ("version: 1\nreference_values:\n  aws-nitro:\n    pcrs: {0: 12}\n", "it:4: pcrs 0: must be a value in hex"),
         ("version: 1\nreference_values:\n  tdx: {a: !!int ''}\n", "it:3: a is not understood"),
         ("[]", "must be a mapping"),
         ("a: [", "it:"),

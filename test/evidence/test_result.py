@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from og_ros.attest import SoftwareSigner, keys
+from og_ros.attest.signer import P256_ORDER
 from og_ros.attest.statement import Algorithm
 from og_ros.errors import EvidenceError
 from og_ros.evidence import ear
@@ -86,10 +87,12 @@ def test_any_jwt_library_verifies_it() -> None:
     # And one that such a library made is read here.
     headers = {"kid": keys.key_id(key.public_key()).hex(), "typ": ear.TYPE}
     other = jwt.encode(claims, key, algorithm="ES256", headers=headers)
-    try:
+    s = int.from_bytes(base64.urlsafe_b64decode(other.split(".")[2] + "==")[32:], "big")
+    if s > P256_ORDER // 2:  # half of such signatures; one message has one signature here
+        with pytest.raises(EvidenceError, match="low-S"):
+            ear.verify(other, key.public_key())
+    else:
         assert ear.verify(other, key.public_key()) == appraisal()
-    except EvidenceError as error:
-        assert "low-S" in str(error)  # noqa: PT017  half of such signatures have a high s
 
 
 def _changed(tree: Any, path: tuple[str, ...], value: Any) -> Any:
@@ -155,7 +158,9 @@ def test_any_text_is_no_token(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a":1,"a":2}', '{"a":NaN}', '{"a":1e999}', "[" * 100_000, "{", "", '{"a":Infinity}']
+    "text",
+    ['{"a":1,"a":2}', '{"a":NaN}', '{"a":1e999}', "[" * 100_000, "{", "", '{"a":Infinity}'],
+    ids=lambda text: text[:9],
 )
 def test_json_that_two_readers_could_read_differently_is_refused(text: str) -> None:
     with pytest.raises(EvidenceError):
@@ -240,7 +245,6 @@ def test_equal_policies_have_one_digest() -> None:
         nonce=b"n" * 16, collateral={"dcap": b"{}"},
     )  # fmt: skip
     assert policy_digest(policy) == policy_digest(same)
-    for change in (
-        {"max_age_s": 301}, {"roots": {"a": b"1"}}, {"test_roots": frozenset("a")}, {"reference_values": {}},
-    ):  # fmt: skip
+    changes = ({"max_age_s": 301}, {"roots": {"a": b"1"}}, {"test_roots": frozenset("a")}, {"reference_values": {}})
+    for change in changes:
         assert policy_digest(replace(policy, **change)) != policy_digest(policy)

@@ -129,8 +129,9 @@ sys.stdout.buffer.write(encode(made))
     import os
 
     environment = {**os.environ, **softhsm.environment(tmp_path), "PYTHONPATH": str(Path(softhsm.__file__).parent)}
-    command = [sys.executable, "-c", program]
-    shown = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, timeout=60, check=True
+    )
     found = judge(decode(shown.stdout))
     assert (codes(found), found.level()) == ([], "software_key")
     assert found.claims["key_provenance_claimed"] == "pkcs11-token"

@@ -36,9 +36,7 @@ def dcap_policy(kind: str, **values: Any) -> AppraisalPolicy:
 
 def snp_policy(**values: Any) -> AppraisalPolicy:
     vcek, ask = (DATA / "vcek.testcer").read_bytes(), (DATA / "ask_ark_milan.pem").read_bytes()
-    return AppraisalPolicy(
-        collateral={"sev-snp/vcek": vcek, "sev-snp/ask": ask}, reference_values={"sev-snp": values}
-    )
+    return AppraisalPolicy(collateral={"sev-snp/vcek": vcek, "sev-snp/ask": ask}, reference_values={"sev-snp": values})
 
 
 def under(policy: AppraisalPolicy, root: bytes, test: bool = True) -> AppraisalPolicy:

@@ -1,8 +1,7 @@
 """A directory that behaves as configfs-tsm does, after the kernel's Documentation/ABI/testing/configfs-tsm-report.
 
 What the kernel does on mkdir, write and read happens in a Path of our own kind: attributes appear with the entry, a
-write to `inblob` counts `generation` up, `outblob` is made of what was last written, and rmdir takes the attributes
-along.
+write to `inblob` counts `generation` up, `outblob` is made of what was last written, and rmdir takes them along.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import NameOID
 from made_nitro import BEGIN
 
 FMSPC = "00a067110000"
@@ -28,9 +29,10 @@ SGX = "1.2.840.113741.1.13.1"
 
 def _name(text: str) -> x509.Name:
     pairs = [("C", "US"), ("ST", "CA"), ("L", "Santa Clara"), ("O", "Intel Corporation"), ("CN", text)]
-    oids = {"C": x509.NameOID.COUNTRY_NAME, "ST": x509.NameOID.STATE_OR_PROVINCE_NAME,
-            "L": x509.NameOID.LOCALITY_NAME, "O": x509.NameOID.ORGANIZATION_NAME,
-            "CN": x509.NameOID.COMMON_NAME}  # fmt: skip
+    oids = {
+        "C": NameOID.COUNTRY_NAME, "ST": NameOID.STATE_OR_PROVINCE_NAME, "L": NameOID.LOCALITY_NAME,
+        "O": NameOID.ORGANIZATION_NAME, "CN": NameOID.COMMON_NAME,
+    }  # fmt: skip
     return x509.Name([x509.NameAttribute(oids[kind], value) for kind, value in pairs])
 
 
@@ -93,8 +95,8 @@ class QuoteMaker:
         self, subject: str, key: Any, issuer: str, issuer_key: Any, ca: bool = False, path: int | None = None,
         extra: Any = (),
     ) -> x509.Certificate:  # fmt: skip
-        unset = ("key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
-        flags = dict.fromkeys(unset, False)
+        unused = ("key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
+        flags = dict.fromkeys(unused, False)
         point = x509.DistributionPoint([x509.UniformResourceIdentifier("https://example.org/crl")], None, None, None)
         builder = (
             x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(_name(issuer))
@@ -146,8 +148,8 @@ class QuoteMaker:
             "attributesMask": "FB" + "FF" * 7 + "00" * 8, "mrsigner": "AA" * 32, "isvprodid": 1,
             "tcbLevels": [{"tcb": {"isvsvn": 4}, **when, "tcbStatus": "UpToDate"}],
         }  # fmt: skip
-        trees = (("tcb_info", info), ("qe_identity", qe))
-        signed = {name: json.dumps(tree, separators=(",", ":")) for name, tree in trees}
+        trees = {"tcb_info": info, "qe_identity": qe}
+        signed = {name: json.dumps(tree, separators=(",", ":")) for name, tree in trees.items()}
         chain = self._chain(self.tcb_certificate, self.root_certificate)
         return json.dumps({
             "pck_crl_issuer_chain": self._chain(self.ca_certificate, self.root_certificate),
