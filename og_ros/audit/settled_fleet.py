@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from og_ros.audit.findings import Finding
 from og_ros.errors import LogError
 from og_ros.log import parse_proof, verify_consistency
 from og_ros.settlement.consistency import parse_extra
-from og_ros.settlement.evm_chain import EvmChain
 from og_ros.settlement.log_receipt import LogReceipt
+
+if TYPE_CHECKING:
+    from og_ros.settlement.evm_chain import EvmChain
 
 UNPROVEN = "settlement: that the endpoints' logs only grew between receipts: not all receipts prove it"
 
