@@ -18,6 +18,15 @@ import cbor2
 import made_tpm_quote
 from attest_examples import signer_of
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from evidence_harnesses import (  # noqa: F401  as those below
+    fuzz_appraisal_policy,
+    fuzz_ear,
+    fuzz_evidence_file,
+    fuzz_nitro_document,
+    fuzz_pkcs11_uri,
+    fuzz_snp_report,
+    fuzz_software_statement,
+)
 from fleet_robots import Robot, certificate
 from log_harnesses import (  # noqa: F401  they are found by their names, below
     fuzz_add_checkpoint,

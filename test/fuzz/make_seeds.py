@@ -22,6 +22,7 @@ sys.path[:0] = [str(HERE), str(ROOT / "test" / "support")]
 
 import cbor2  # noqa: E402
 import cv2  # noqa: E402
+import evidence_vectors  # noqa: E402
 import file_harnesses  # noqa: E402
 import harnesses  # noqa: E402
 import log_harnesses  # noqa: E402
@@ -49,10 +50,12 @@ from og_ros.audit.disclosures import write_disclosures  # noqa: E402
 from og_ros.audit.pack import description, manifest  # noqa: E402
 from og_ros.audit.pack.archive_writer import write_archive  # noqa: E402
 from og_ros.audit.run import audit_bag  # noqa: E402
+from og_ros.evidence import ear, evidence_file  # noqa: E402
 from og_ros.evidence import manifest as environment_manifest  # noqa: E402
 from og_ros.evidence.binding import Context  # noqa: E402
-from og_ros.evidence.interface import Evidence  # noqa: E402
+from og_ros.evidence.interface import AppraisalPolicy, Evidence, verifier  # noqa: E402
 from og_ros.evidence.message import EvidenceMessage, encode_message  # noqa: E402
+from og_ros.evidence.software import SoftwareAttester  # noqa: E402
 from og_ros.evidence.tpm import document as tpm_document  # noqa: E402
 from og_ros.gate import envelope_format, estop  # noqa: E402
 from og_ros.gate.envelope import Envelope  # noqa: E402
@@ -69,6 +72,7 @@ from og_ros.settlement.receipt_kinds import AnyReceipt  # noqa: E402
 from og_ros.settlement.relay_receipt import NOBODY, RelayReceipt  # noqa: E402
 
 EVIDENCE = Evidence("made", b"document", b"key", bytes(32), Context("robot", "control", bytes(32)), 10**18)
+APPRAISAL = b"version: 1\nmax_age_s: 60\nreference_values:\n  sev-snp:\n    vmpl: 1\n"
 POLICY = b"""\
 version: 1
 registry_root: sha256:%s
@@ -148,6 +152,23 @@ def _tpm_seeds() -> dict[str, list[bytes]]:
     }
 
 
+def _evidence_seeds() -> dict[str, list[bytes]]:
+    nitro = evidence_vectors.nitro_document()
+    at_ns, policy = evidence_vectors.NITRO_AT, AppraisalPolicy()
+    signer = harnesses.SIGNER
+    statement = SoftwareAttester(signer).attest(keys.spki(signer.public_key), bytes(32), evidence_vectors.CONTEXT)
+    told = verifier("aws-nitro").appraise(evidence_vectors.bare("aws-nitro", nitro), policy, at_ns)
+    return {
+        "nitro_document": [nitro],
+        "snp_report": [(evidence_vectors.DATA / "attestation.bin").read_bytes()],
+        "software_statement": [statement.document],
+        "evidence_file": [evidence_file.encode(statement)],
+        "ear": [json.dumps(ear.to_claims(told)).encode()],
+        "appraisal_policy": [APPRAISAL],
+        "pkcs11_uri": [b"pkcs11:token=My%20token;object=a%3bb;id=%00%ff?module-path=/usr/lib/x.so"],
+    }
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Good inputs by harness."""
     made_up = _settlement_seeds()
@@ -155,6 +176,7 @@ def seeds() -> dict[str, list[bytes]]:
     wire = encode_attestation(attestation)
     made: dict[str, list[bytes]] = {
         **made_up,
+        **_evidence_seeds(),
         "cbor": [bytes.fromhex("a301020a4102626f6b8301190100f6"), attestation.signed_bytes],
         "statement": [cbor.encode(attestation.statement)],
         "cose": [attestation.cose],
