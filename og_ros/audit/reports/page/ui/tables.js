@@ -146,7 +146,7 @@ export function showEnvironments(report) {
     place("environments"),
     h(
       "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Evidence of keys" },
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Evidence of keys, as a table" },
       h(
         "table",
         {},
