@@ -120,6 +120,8 @@ def run_node(
             sys.stdout.flush()
             sys.stderr.flush()
             os.environ[_STARTED_ANEW] = DEAF
+            # Else the new start inherits DDS's sockets and locks, and is in its own way.
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             os.execv(sys.executable, sys.orig_argv)
         return int(getattr(node, "exit_code", 0)) or 1
     return int(getattr(node, "exit_code", 0))

@@ -152,8 +152,8 @@ def test_memory_stays_bounded_and_the_outcome_the_same(tmp_path: Path, monkeypat
     kept: list[int] = []
     settle = auditor_module.Joiner.settle
 
-    def watched(joiner: Any, before_ns: int, final: bool) -> Any:
-        yield from settle(joiner, before_ns, final)
+    def watched(joiner: Any, *given: Any) -> Any:
+        yield from settle(joiner, *given)
         memory = joiner._memory
         kept.append(max(len(memory._messages), len(memory._inferences), len(memory._seen), len(memory._producers)))
 
