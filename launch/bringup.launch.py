@@ -77,7 +77,7 @@ ARGUMENTS = [
         "gate", default_value="true", choices=SWITCH, description="run the gate, if the file has a section gate"
     ),
     DeclareLaunchArgument(
-        "settle",
+        "settler",
         default_value="true",
         choices=SWITCH,
         description="run the settler beside the auditor, if the file has a section settlement",
@@ -135,7 +135,7 @@ def _start(context: LaunchContext) -> list[Action]:
         raise ConfigError(f"parameters: there is no file {given['parameters']}")
     nodes = [_node(description, given) for description in descriptions]
     beside = []
-    if given["auditor"] == "true" and given["settle"] == "true":
+    if given["auditor"] == "true" and given["settler"] == "true":
         beside += _settler(pipeline)
     handlers = []
     if given["required"] == "true":
