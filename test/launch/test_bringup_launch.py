@@ -51,7 +51,7 @@ def test_launch_drives_the_stages_in_a_namespace(run_launch: Callable[..., Any],
     launched.interrupt()
     time.sleep(0.2)
     launched.interrupt()  # an impatient user, or a service manager that tells launch and its children
-    launched.ends(5)
+    launched.ends(20)
     assert launched.output.count("process has finished cleanly") == 3, launched.output
     assert "Traceback" not in launched.output
 
@@ -63,7 +63,7 @@ def test_a_dead_stage_is_started_again(run_launch: Callable[..., Any], graph: An
     os.kill(launched.pid("control"), signal.SIGKILL)
     graph.wait(lambda: launched.output.count("attestations on /wheel_command") == 2, launched)
     launched.interrupt()
-    assert launched.ends(5) == 0, launched.output
+    assert launched.ends(20) == 0, launched.output
 
 
 def test_a_parameter_file_is_laid_over_the_pipeline(
