@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from og_ros.audit.endurance import Anchor
 from og_ros.audit.findings import Finding
@@ -118,12 +118,8 @@ def check(evidence: SettlementEvidence, ledger: Ledger, registry: Registry | Non
         for receipt in receipts:
             try:
                 level = _level(evidence, receipt, ledger, registry)
-            except Differs as error:
-                settled.findings.append(finding("settlement_differs", evidence.robot, receipt.entry, str(error)))
-            except Forged as error:
-                settled.findings.append(finding("settlement_forged", evidence.robot, receipt.entry, str(error)))
-            except _Stale as error:
-                settled.findings.append(finding("registry_stale", evidence.robot, receipt.entry, str(error)))
+            except Refused as error:
+                settled.findings.append(finding(error.kind, evidence.robot, receipt.entry, str(error)))
             else:
                 levels[receipt.entry.size] = max(level, levels.get(receipt.entry.size, Level.NONE))
                 if level >= Level.INCLUDED:
@@ -152,16 +148,28 @@ def _anchor(receipt: Receipt) -> Anchor:
     return Anchor(receipt.entry.size, stamp * 10**9, f"block {number} of chain {receipt.entry.chain.chain_id}")
 
 
-class Differs(Exception):
+class Refused(Exception):
+    """A receipt counts for nothing; `kind` is the finding that this is."""
+
+    kind: ClassVar[str]
+
+
+class Differs(Refused):
     """The log is not the one that settled."""
 
+    kind = "settlement_differs"
 
-class Forged(Exception):
+
+class Forged(Refused):
     """The receipt does not hold."""
 
+    kind = "settlement_forged"
 
-class _Stale(Exception):
+
+class Stale(Refused):
     """What is known of the keys is older than it may be."""
+
+    kind = "registry_stale"
 
 
 def _level(evidence: SettlementEvidence, receipt: Receipt, ledger: Ledger, registry: Registry | None) -> Level:
@@ -211,7 +219,7 @@ def included(receipt: Receipt) -> int | None:
 
 
 def check_signature(robot: str, receipt: Receipt, registry: Registry | None, stamp_ns: int | None) -> None:
-    """Raise Forged unless a settlement key signed it that was certified for the robot when it settled."""
+    """Raise Forged unless a settlement key signed it that was certified for the robot when it settled, or Stale."""
     if registry is None or not receipt.signature:
         return
     for certificate in registry.keys.values():
@@ -222,13 +230,18 @@ def check_signature(robot: str, receipt: Receipt, registry: Registry | None, sta
         except SignatureError:
             continue
         if stamp_ns is not None:
-            for problem in stale_problems(registry, stamp_ns, "its block was made at"):
-                raise _Stale(problem.sentence)
+            check_fresh(registry, stamp_ns, "its block was made at")
         status = Status.VALID if stamp_ns is None else certificate.status(stamp_ns)
         if status is not Status.VALID:
             raise Forged(f"its key was {status.value} when it settled")
         return
     raise Forged(f"no settlement key that is certified for robot {robot} signed it")
+
+
+def check_fresh(registry: Registry, at_ns: int, what: str) -> None:
+    """Raise Stale where the registry is a snapshot that may not be used for a time any more."""
+    for problem in stale_problems(registry, at_ns, what):
+        raise Stale(problem.sentence)
 
 
 def vouched(evidence: SettlementEvidence, where: Inclusion, chain_id: int) -> Level:

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from og_ros.audit.findings import Finding
 from og_ros.audit.settled import (
-    Differs,
     Forged,
+    Refused,
     Settled,
     SettlementEvidence,
+    check_fresh,
     check_signature,
     finding,
     gaps,
@@ -78,10 +79,9 @@ def _check_logs(
         size = receipt.robots().size
         try:
             level = _log_level(evidence, receipt, ledger, registry, settled)
-        except Differs as error:
-            settled.findings.append(_of_log("settlement_differs", evidence.robot, size, str(error)))
-        except (Forged, SettlementError) as error:
-            settled.findings.append(_of_log("settlement_forged", evidence.robot, size, str(error)))
+        except (Refused, SettlementError) as error:
+            kind = error.kind if isinstance(error, Refused) else Forged.kind
+            settled.findings.append(_of_log(kind, evidence.robot, size, str(error)))
         else:
             found.append(level)
             levels[size] = max(level, levels.get(size, Level.NONE))
@@ -227,10 +227,8 @@ def _check_relay(
         for receipt in rows:
             try:
                 level = _relay_level(evidence, receipt, ledger, registry)
-            except Differs as error:
-                settled.findings.append(finding("settlement_differs", evidence.robot, receipt.entry, str(error)))
-            except Forged as error:
-                settled.findings.append(finding("settlement_forged", evidence.robot, receipt.entry, str(error)))
+            except Refused as error:
+                settled.findings.append(finding(error.kind, evidence.robot, receipt.entry, str(error)))
             else:
                 found.append(level)
                 levels[receipt.entry.size] = max(level, levels.get(receipt.entry.size, Level.NONE))
@@ -276,7 +274,7 @@ def _relay_level(
 
 
 def _check_row(robot: str, row: Any, registry: Registry | None) -> None:
-    """Raise Forged unless a settlement key that is certified for the robot signed a row, by the row's own time."""
+    """Raise Forged unless a settlement key of the robot, certified at the row's own time, signed it; or Stale."""
     from og_ros.settlement.relay_backend import tee_id
 
     if registry is None:
@@ -290,6 +288,7 @@ def _check_row(robot: str, row: Any, registry: Registry | None) -> None:
             certificate.verifier.verify_signature(row.message(), row.signature)
         except SignatureError as error:
             raise Forged("its signature is wrong") from error
+        check_fresh(registry, row.timestamp * 10**9, "it was signed at")
         status = certificate.status(row.timestamp * 10**9)
         if status is not Status.VALID:
             raise Forged(f"its key was {status.value} when it was signed")

@@ -21,7 +21,7 @@ from og_ros.errors import SettlementError
 from og_ros.log import Ledger, VerifierKey, parse_proof, sign_checkpoint
 from og_ros.log.checkpoint import Checkpoint
 from og_ros.registry import Registry, RegistryWriter
-from og_ros.settlement import receipt
+from og_ros.settlement import receipt, trie
 from og_ros.settlement.checkpoints import NO_HEAD, Entry
 from og_ros.settlement.evm_chain import EvmChain, robot_id
 from og_ros.settlement.http_client import HttpClient
@@ -255,6 +255,21 @@ def test_an_aggregate_is_as_final_as_its_chain(case: Case) -> None:
         assert kinds(case.check([forged], **vouched)) == {"settlement_forged"}
 
 
+def test_an_aggregate_that_settled_after_the_snapshot_may_be_used(case: Case) -> None:
+    signer = SoftwareSigner(keys.generate())
+    case.writer.certify_key(signer.public_key, role="settlement", robot="fleet-a", not_before_ns=10**9)
+    chain = replace(CHAIN, robot_id=robot_id("fleet-a"))
+    head = case.receipts[1].endpoints()
+    (settled,) = in_a_block([Entry(chain, 0, head.size, head.root, NO_HEAD)])
+    settled = replace(settled, signature=signer.sign(settled.entry.message()))
+    whole = replace(case.receipts[1], name="fleet-a", settlement=settled)
+    assert settled.inclusion is not None
+    block_ns = trie.read_header(settled.inclusion.header)[1] * 10**9
+    for fresh_until_ns, found in ((block_ns, set()), (block_ns - 1, {"registry_stale"})):
+        registry = replace(case.registry, fresh_until_ns=fresh_until_ns)
+        assert kinds(case.check([whole], registry=registry)) == found
+
+
 def case_signature(entry: Entry) -> bytes:
     return SoftwareSigner(keys.generate()).sign(entry.message())
 
@@ -327,6 +342,12 @@ def relayed(node: Anvil, ledger: Ledger, grow: Grow, tmp_path: Path) -> Iterator
             yield RelayCase(node, relay.contract, ledger, writer.registry, receipts, signer)  # type: ignore[arg-type]
     finally:
         relay.close()
+
+
+def test_a_row_of_after_the_snapshot_may_be_used(relayed: RelayCase) -> None:
+    last = relayed.receipts[-1].timestamp * 10**9
+    assert kinds(relayed.check(registry=replace(relayed.registry, fresh_until_ns=last))) == set()
+    assert kinds(relayed.check(registry=replace(relayed.registry, fresh_until_ns=last - 1))) == {"registry_stale"}
 
 
 def resigned(case: RelayCase, one: RelayReceipt, entry: Entry) -> RelayReceipt:
