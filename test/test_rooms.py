@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "og_ros"
 # From the ground up; rooms on one floor do not import each other.
 FLOORS = (
-    {"errors", "paths", "policy_yaml"},
+    {"bounded_server", "errors", "paths", "policy_yaml"},
     {"attest", "sim"},
     {"evidence"},
     {"log", "registry"},

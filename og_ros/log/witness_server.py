@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 
+from og_ros.bounded_server import BoundedServer
 from og_ros.errors import ConfigError, LogError
 from og_ros.log.witness import TEXT, Answer, Witness
 from og_ros.log.witness_protocol import ADD_CHECKPOINT, MAX_REQUEST
@@ -124,19 +125,12 @@ def _handler(witness: Witness, prefix: str, tell: Callable[[str], None]) -> Call
     return Handler
 
 
-class _Server(ThreadingHTTPServer):
-    """At most MAX_CONNECTIONS at a time, one more is closed unanswered; a request that drags on is cut off."""
-
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = MAX_CONNECTIONS
+class _Server(BoundedServer):
+    """A request that drags on is cut off."""
 
     def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._free = threading.Semaphore(MAX_CONNECTIONS)
         self._began: dict[socket.socket, float] = {}
-        super().__init__(address, handler)
+        super().__init__(address, handler, MAX_CONNECTIONS, backlog=MAX_CONNECTIONS)
 
     def renew(self, connection: socket.socket) -> None:
         """A request was answered: the time of the next one begins."""
@@ -151,23 +145,10 @@ class _Server(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):  # its thread closes it, and would not wake from a close
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        self.renew(request)
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._free.release()
-            raise
-
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """See BoundedServer; the time of the first request begins."""
+        self.renew(request)
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._began.pop(request, None)
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, stalls or talks nonsense is no event."""

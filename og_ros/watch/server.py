@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
 
+from og_ros.bounded_server import BoundedServer
 from og_ros.errors import ConfigError
 from og_ros.watch.broadcast import Broadcast
 from og_ros.watch.page import live_page
@@ -71,20 +70,16 @@ class LiveServer:
         }
         self.names: Final = {*_LOOPBACK, host_of(f"[{host}]" if ":" in host else host), *map(host_of, names)}
         try:
-            self._server = _Server((host, port), self._handler(broadcast))
+            self._server = BoundedServer(
+                (host, port), self._handler(broadcast), MAX_CONNECTIONS, backlog=16, timeout_s=TIMEOUT_S
+            )
         except (OSError, OverflowError, UnicodeError) as error:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             try:
-                context.load_cert_chain(*tls)
-            except (OSError, ssl.SSLError) as error:
-                self._server.server_close()
+                self._server.use_tls(*tls)
+            except OSError as error:
                 raise ConfigError(f"cannot use the certificate {tls[0]} with the key {tls[1]}: {error}") from error
-            # The handshake is made by the connection's own thread: a client that stalls in it holds up nobody else.
-            self._server.socket = context.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
         name = f"[{host}]" if ":" in host else host
         self.url: Final = f"{'https' if tls else 'http'}://{name}:{self._server.server_address[1]}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="watch", daemon=True)
@@ -157,37 +152,3 @@ class LiveServer:
                 """Say nothing: who looks at a robot is nobody's business."""
 
         return Handler
-
-
-class _Server(ThreadingHTTPServer):
-    """At most MAX_CONNECTIONS at a time; one more is closed unanswered."""
-
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 16
-
-    def __init__(self, address: tuple[str, int], handler: Callable[..., BaseHTTPRequestHandler]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self._free = threading.Semaphore(MAX_CONNECTIONS)
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:
-            self._free.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            request.settimeout(TIMEOUT_S)  # before the handshake of TLS, which may stall too
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, stalls or talks nonsense is no event."""

@@ -6,16 +6,16 @@ text with a status of 400 to 499. Without TLS a token can be read on the way; th
 
 from __future__ import annotations
 
-import ssl
 import threading
 import urllib.error
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
 
 import cbor2
 
+from og_ros.bounded_server import BoundedServer
 from og_ros.errors import EvidenceError
 from og_ros.evidence.signed_document import fields, read_cbor
 from og_ros.evidence.tpm import enrolment
@@ -38,13 +38,9 @@ class EnrolmentServer:
     ) -> None:
         """Bind and serve; `tls` is a certificate chain and its key in PEM. Raises EvidenceError when it cannot."""
         try:
-            self._server = _Server((host, port), _handler(desk))
+            self._server = BoundedServer((host, port), _handler(desk), MAX_CONNECTIONS, backlog=MAX_CONNECTIONS)
             if tls is not None:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(*tls)
-                self._server.socket = context.wrap_socket(
-                    self._server.socket, server_side=True, do_handshake_on_connect=False
-                )
+                self._server.use_tls(*tls)
         except (OSError, OverflowError, UnicodeError) as error:
             raise EvidenceError(f"cannot serve on {host} port {port}: {error}") from error
         self.port: int = self._server.server_address[1]
@@ -61,31 +57,6 @@ class EnrolmentServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = MAX_CONNECTIONS
-
-    def __init__(self, *arguments: Any) -> None:
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
-        super().__init__(*arguments)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of connections that break, or are no TLS."""
 
 
 def _handler(desk: EnrolmentDesk) -> type[BaseHTTPRequestHandler]:
