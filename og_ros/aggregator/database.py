@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from og_ros.errors import BackendUnreachable, ConfigError, LogError, SettlementError
+from og_ros.log.schema import transaction
 from og_ros.log.writer_lock import WriterLock
 
 FILE: Final = "aggregator.db"
@@ -108,16 +109,8 @@ class SqliteDatabase:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._writing, self._guarded("write"):
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._writer.execute("COMMIT")
-            except BaseException:
-                if self._writer.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):  # a rollback that fails must not hide the first error
-                        self._writer.execute("ROLLBACK")
-                raise
+        with self._writing, self._guarded("write"), transaction(self._writer, "IMMEDIATE"):
+            yield
 
     @contextlib.contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:

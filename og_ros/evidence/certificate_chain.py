@@ -92,7 +92,7 @@ def to_der(pem: bytes) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _issued(child: bytes, issuer: bytes) -> str:
+def why_not_issued(child: bytes, issuer: bytes) -> str:
     """Return why a certificate was not issued by another, empty when it was: a pure function, and the costly part."""
     try:
         load(child).verify_directly_issued_by(load(issuer))
@@ -104,7 +104,7 @@ def _issued(child: bytes, issuer: bytes) -> str:
 
 
 def _check_issued(child: bytes, issuer: bytes) -> None:
-    if problem := _issued(child, issuer):
+    if problem := why_not_issued(child, issuer):
         raise ChainError("certificate_invalid", f"a certificate was not issued by the next one in the chain: {problem}")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from og_ros.registry.certificate import Admission, Authority, KeyCertificate, ModelCertificate
-from og_ros.registry.entry import format_digest
+from og_ros.registry.certificate import Authority, KeyCertificate, ModelCertificate
+from og_ros.registry.entry import encode_admission, format_digest
 from og_ros.registry.registry import Registry
 from og_ros.registry.timestamp import format_time
 
@@ -78,22 +78,9 @@ def describe_key(key: KeyCertificate, at_ns: int) -> dict[str, Any]:
         "not_after": _time(key.not_after_ns),
         "certifier": key.certifier,
         "public_key": key.public_key_pem,
-        "evidence": None if key.admission is None else _admission(key.admission),
+        "evidence": None if key.admission is None else encode_admission(key.admission),
         "revoked_at": _time(key.revoked_at_ns),
         "revocation_reason": key.revocation_reason,
-    }
-
-
-def _admission(admission: Admission) -> dict[str, Any]:
-    return {
-        "format": admission.format,
-        "level": admission.level,
-        "key_provenance": admission.provenance,
-        "verified_at": format_time(admission.verified_at_ns),
-        "valid_until": format_time(admission.valid_until_ns),
-        "policy": format_digest(admission.policy),
-        "result": format_digest(admission.result),
-        "verifier": admission.verifier,
     }
 
 

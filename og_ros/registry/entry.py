@@ -194,7 +194,7 @@ def encode_key(key: KeyCertificate) -> bytes:
             "certifier": key.certifier,
             **({"topics": list(key.topics)} if key.topics or key.role == SOURCE else {}),
             **({"post_quantum": key.post_quantum_pem} if key.post_quantum_pem else {}),
-            **({"evidence": _encode_admission(key.admission)} if key.admission is not None else {}),
+            **({"evidence": encode_admission(key.admission)} if key.admission is not None else {}),
         }
     )
 
@@ -361,7 +361,8 @@ def _check_role(tree: dict[str, Any], algorithm: Algorithm, what: str) -> None:
         raise RegistryError(f"{what}: only a key of role log, witness or endpoint has an origin")
 
 
-def _encode_admission(admission: Admission) -> dict[str, str]:
+def encode_admission(admission: Admission) -> dict[str, str]:
+    """Return what a certifier found about a key's evidence, as the files have it."""
     return {
         "format": admission.format,
         "level": admission.level,

@@ -11,6 +11,7 @@ from typing import Final
 
 from og_ros.errors import LogError, SettlementError
 from og_ros.log import StoredCheckpoint
+from og_ros.log.schema import transaction
 from og_ros.log.writer_lock import WriterLock
 from og_ros.settlement.backend import Attempt, Item
 from og_ros.settlement.receipt import Level
@@ -79,7 +80,7 @@ class Outbox:
 
     def add(self, backend: str, checkpoint: StoredCheckpoint, attempt: Attempt, now_ns: int) -> Item:
         """Take a checkpoint and the attempt with which it is about to be sent."""
-        with self._guarded("add a checkpoint"), self._transaction():
+        with self._guarded("add a checkpoint"), transaction(self._database, "IMMEDIATE"):
             row = self._database.execute(
                 "INSERT INTO items (backend, size, root, level, made_ns) VALUES (?, ?, ?, ?, ?)",
                 (backend, checkpoint.size, checkpoint.root, int(Level.SUBMITTED), now_ns),
@@ -90,12 +91,12 @@ class Outbox:
 
     def add_attempt(self, item: Item, attempt: Attempt) -> None:
         """Take another attempt for an item."""
-        with self._guarded("add an attempt"), self._transaction():
+        with self._guarded("add an attempt"), transaction(self._database, "IMMEDIATE"):
             self._insert(item.number, attempt)
 
     def update(self, item: Item, level: Level, receipt: str = "", dead: str = "") -> None:
         """Note how far an item came."""
-        with self._guarded("note a level"), self._transaction():
+        with self._guarded("note a level"), transaction(self._database, "IMMEDIATE"):
             self._database.execute(
                 "UPDATE items SET level = ?, receipt = ?, dead = ? WHERE number = ?",
                 (int(level), receipt, dead, item.number),
@@ -147,24 +148,12 @@ class Outbox:
     def _prepare(self, read_only: bool) -> None:
         blank = self._database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
         if blank and not read_only:
-            with self._transaction():
+            with transaction(self._database, "IMMEDIATE"):
                 for statement in _SCHEMA:
                     self._database.execute(statement)
                 self._database.execute(f"PRAGMA application_id = {_APPLICATION}")
         if self._database.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
             raise SettlementError(f"{self.file}: is not an outbox")
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._database.execute("COMMIT")
-        except BaseException:
-            if self._database.in_transaction:
-                with contextlib.suppress(sqlite3.Error):  # a rollback that fails must not hide the first error
-                    self._database.execute("ROLLBACK")
-            raise
 
     @contextlib.contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:

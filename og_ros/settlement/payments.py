@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from og_ros.errors import SettlementError
+from og_ros.log.schema import transaction
 
 DAY_NS: Final = 24 * 3600 * 10**9
 _SCHEMA: Final = (
@@ -71,37 +72,27 @@ class Payments:
         most one of them can be executed. Payments count from the moment they are signed, executed or not; one from the
         future counts too, so that a clock that was put back opens no purse.
         """
-        with self._guarded("count a payment") as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                earlier = _read(database, "backend = ? AND checkpoint = ?", (payment.backend, payment.checkpoint))
-                amount = max([payment.amount, *(one.amount for one in earlier)])
-                others = _read(
-                    database,
-                    "backend = ? AND network = ? AND asset = ? AND signed_ns > ? AND checkpoint != ?",
-                    (payment.backend, payment.network, payment.asset, payment.signed_ns - DAY_NS, payment.checkpoint),
-                )
-                spent = sum(one.amount for one in others)
-                if spent + amount > per_day:
-                    raise SettlementError(
-                        f"{amount} more would be above the cap of {per_day} a day: {spent} went in 24 h"
-                    )
-                database.execute(
-                    f"INSERT INTO payments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')"
-                    " ON CONFLICT (backend, checkpoint) DO UPDATE SET pay_to = excluded.pay_to, amount ="
-                    " excluded.amount, signed_ns = excluded.signed_ns, valid_before = excluded.valid_before,"
-                    " authorization = excluded.authorization, taken = 0",
-                    (
-                        payment.backend, payment.checkpoint, payment.network, payment.asset, payment.pay_to,
-                        str(amount), payment.made_ns, payment.signed_ns, payment.valid_before, payment.authorization,
-                    ),
-                )  # fmt: skip
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):
-                        database.execute("ROLLBACK")
-                raise
+        with self._guarded("count a payment") as database, transaction(database, "IMMEDIATE"):
+            earlier = _read(database, "backend = ? AND checkpoint = ?", (payment.backend, payment.checkpoint))
+            amount = max([payment.amount, *(one.amount for one in earlier)])
+            others = _read(
+                database,
+                "backend = ? AND network = ? AND asset = ? AND signed_ns > ? AND checkpoint != ?",
+                (payment.backend, payment.network, payment.asset, payment.signed_ns - DAY_NS, payment.checkpoint),
+            )
+            spent = sum(one.amount for one in others)
+            if spent + amount > per_day:
+                raise SettlementError(f"{amount} more would be above the cap of {per_day} a day: {spent} went in 24 h")
+            database.execute(
+                f"INSERT INTO payments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')"
+                " ON CONFLICT (backend, checkpoint) DO UPDATE SET pay_to = excluded.pay_to, amount ="
+                " excluded.amount, signed_ns = excluded.signed_ns, valid_before = excluded.valid_before,"
+                " authorization = excluded.authorization, taken = 0",
+                (
+                    payment.backend, payment.checkpoint, payment.network, payment.asset, payment.pay_to,
+                    str(amount), payment.made_ns, payment.signed_ns, payment.valid_before, payment.authorization,
+                ),
+            )  # fmt: skip
 
     def done(self, backend: str, checkpoint: bytes, response: str) -> None:
         """Note that the endpoint took the checkpoint with its payment; a receipt that is there is kept."""

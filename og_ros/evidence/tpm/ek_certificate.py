@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, TypeAlias
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from og_ros.errors import EvidenceError
+from og_ros.evidence import certificate_chain
+from og_ros.evidence.certificate_chain import ChainError, nanoseconds, why_not_issued
 
 EndorsementKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -46,11 +46,9 @@ class Endorsement:
 def load(der: bytes) -> x509.Certificate:
     """Parse a certificate; raises EvidenceError."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        _ = certificate.extensions, certificate.subject, certificate.issuer, certificate.public_key()
-    except Exception as error:  # of many kinds, for a certificate that is damaged
+        return certificate_chain.load(der)
+    except ChainError as error:
         raise EvidenceError("a certificate of the endorsement key cannot be read") from error
-    return certificate
 
 
 def endorsement_key(der: bytes) -> EndorsementKey:
@@ -71,7 +69,7 @@ def check_endorsement(chain: Sequence[bytes], roots: Mapping[str, bytes], now_ns
     if not 1 <= len(chain) <= MAX_CHAIN:
         raise EvidenceError(f"the endorsement key has {len(chain)} certificates; 1 to {MAX_CHAIN} are allowed")
     last = load(chain[-1])
-    found = [name for name, root in roots.items() if root == chain[-1] or not _not_issued(chain[-1], root)]
+    found = [name for name, root in roots.items() if root == chain[-1] or not why_not_issued(chain[-1], root)]
     if not found:
         issuer = last.issuer.rfc4514_string()[:100]
         raise EvidenceError(f"the endorsement certificate leads to {issuer!a}, which is none of the trusted roots")
@@ -81,7 +79,7 @@ def check_endorsement(chain: Sequence[bytes], roots: Mapping[str, bytes], now_ns
         certificate = load(der)
         end = min(end, _valid(certificate, now_ns))
         _check_extensions(certificate, depth)
-        if depth + 1 < len(whole) and (problem := _not_issued(der, whole[depth + 1])):
+        if depth + 1 < len(whole) and (problem := why_not_issued(der, whole[depth + 1])):
             raise EvidenceError(f"a certificate of the endorsement key was not issued by the next one: {problem}")
     return Endorsement(found[0], end, tpm_names(chain[0]))
 
@@ -107,7 +105,7 @@ def fingerprint(der: bytes) -> bytes:
 
 def issued(child: bytes, issuer: bytes) -> bool:
     """Whether a certificate was issued by another; raises EvidenceError for what is none."""
-    return not _not_issued(child, issuer)
+    return not why_not_issued(child, issuer)
 
 
 def trimmed(data: bytes) -> bytes:
@@ -118,28 +116,13 @@ def trimmed(data: bytes) -> bytes:
 
 
 def _valid(certificate: x509.Certificate, now_ns: int) -> int:
-    begin, end = (_ns(t) for t in (certificate.not_valid_before_utc, certificate.not_valid_after_utc))
+    begin, end = (
+        min(nanoseconds(t), 2**63 - 1) for t in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    )
     if not begin <= now_ns <= end:
         word = "not valid yet" if now_ns < begin else "no longer valid"
         raise EvidenceError(f"a certificate of the endorsement key is {word}")
     return end
-
-
-def _ns(time: datetime) -> int:
-    since = time - datetime(1970, 1, 1, tzinfo=timezone.utc)
-    return min((since.days * 86_400 + since.seconds) * 10**9, 2**63 - 1)
-
-
-@lru_cache(maxsize=256)
-def _not_issued(child: bytes, issuer: bytes) -> str:
-    """Return why a certificate was not issued by another, empty when it was: a pure function, and the costly part."""
-    try:
-        load(child).verify_directly_issued_by(load(issuer))
-    except InvalidSignature:
-        return "its signature does not match"
-    except (ValueError, TypeError) as error:
-        return " ".join(str(error).split())[:100]
-    return ""
 
 
 def _check_extensions(certificate: x509.Certificate, depth: int) -> None:
