@@ -9,6 +9,7 @@ it is deaf for good, and nothing tells it. Seen with 2.14.6 (see also Fast-DDS i
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,15 @@ _MAPPING: Final = re.compile(
 
 
 class SharedMemoryPorts:
-    """The ports that this process listens at; other middleware, and other systems than Linux, have none."""
+    """The ports that this process listens at from the first look on; other middleware and other systems have none.
+
+    A look costs microseconds while all is well: what /proc says of threads and mappings is read at the first one, and
+    whenever a file is not the one that others find.
+    """
 
     def __init__(self, process: Path = Path("/proc/self")) -> None:
         self._process = process
-        self._known: dict[str, set[tuple[str, int]]] = {}
+        self._own: list[set[tuple[str, int]]] | None = None
         self._suspected: frozenset[str] = frozenset()
 
     def lost(self) -> list[str]:
@@ -33,48 +38,41 @@ class SharedMemoryPorts:
         A file counts once it was so at two calls, some time apart: a port that is just being renewed is not lost.
         """
         try:
-            suspects = frozenset(self._suspects())
+            if self._own is None or not all(map(_is_current, self._own)):
+                self._own = self._read()
+            suspects = frozenset(min(files)[0] for files in self._own if not _is_current(files))
         except OSError:
             return []
         lost, self._suspected = suspects & self._suspected, suspects
         return sorted(lost)
 
-    def _suspects(self) -> list[str]:
-        listened = self._listeners()
+    def _read(self) -> list[set[tuple[str, int]]]:
+        """Return path and inode of the files that are mapped for each port with a listener."""
+        listened = set(self._listeners())
         if not listened:
             return []
-        if not all(port in self._known and self._current(port) for port in listened):
-            self._known = self._mappings()
-        return [path for port in listened for path in self._abandoned(port)]
+        found: dict[str, set[tuple[str, int]]] = {}
+        for inode, path, port in _MAPPING.findall((self._process / "maps").read_text()):
+            if port in listened:
+                found.setdefault(port, set()).add((path, int(inode)))
+        return list(found.values())
 
-    def _abandoned(self, port: str) -> list[str]:
-        if port not in self._known or self._current(port):
-            return []
-        return [path for path, _ in sorted(self._known[port])[:1]]
-
-    def _current(self, port: str) -> bool:
-        """Whether one of the files that are mapped for a port is the one that others find under its name."""
-        for path, inode in self._known[port]:
-            try:
-                if Path(path).stat().st_ino == inode:
-                    return True
-            except FileNotFoundError:
-                continue
-        return False
-
-    def _listeners(self) -> set[str]:
-        found = set()
+    def _listeners(self) -> Iterator[str]:
         for task in (self._process / "task").iterdir():
             try:
                 name = (task / "comm").read_text().strip()
             except OSError:  # the thread has ended
                 continue
             if match := _LISTENER.fullmatch(name):
-                found.add(match[1])
-        return found
+                yield match[1]
 
-    def _mappings(self) -> dict[str, set[tuple[str, int]]]:
-        found: dict[str, set[tuple[str, int]]] = {}
-        for inode, path, port in _MAPPING.findall((self._process / "maps").read_text()):
-            found.setdefault(port, set()).add((path, int(inode)))
-        return found
+
+def _is_current(files: set[tuple[str, int]]) -> bool:
+    """Whether one of the files that are mapped for a port is the one that others find under its name."""
+    for path, inode in files:
+        try:
+            if Path(path).stat().st_ino == inode:
+                return True
+        except FileNotFoundError:
+            continue
+    return False
