@@ -20,10 +20,15 @@ _MAX_NODES = 10_000
 
 def read(data: bytes, file: str) -> Section:
     """Return the top mapping of a YAML text; raises PolicyError for what is none, is not UTF-8 or over 1 MB."""
-    if len(data) > _MAX_SIZE:
-        raise PolicyError(f"{file} is larger than {_MAX_SIZE} bytes")
+    return Section(file, compose(data, file, _MAX_SIZE), "policy")
+
+
+def compose(data: bytes, file: str, limit: int) -> yaml.Node | None:
+    """Return the nodes of a YAML text; raises PolicyError, naming file and line, for what is none or over a limit."""
+    if len(data) > limit:
+        raise PolicyError(f"{file} is larger than {limit} bytes")
     try:
-        root = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
+        return yaml.compose(data.decode(), Loader=yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise PolicyError(f"{file} is not UTF-8 text") from error
     except yaml.MarkedYAMLError as error:
@@ -32,8 +37,7 @@ def read(data: bytes, file: str) -> Section:
         problem = " ".join(f"{error.context or ''} {error.problem or ''}".split())
         raise PolicyError(f"{place}: {problem}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise PolicyError(f"{file}: {' '.join(str(error).split())}") from error
-    return Section(file, root, "policy")
+        raise PolicyError(f"{file}: {' '.join(str(error).split())[:200]}") from error
 
 
 class Section:

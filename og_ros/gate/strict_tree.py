@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import yaml
 
-from og_ros.errors import EnvelopeError, RegistryError
+from og_ros.errors import EnvelopeError, PolicyError, RegistryError
+from og_ros.policy_yaml import compose
 from og_ros.registry import strict_json
 
 MAX_SIZE: Final = 1_000_000
@@ -156,19 +157,10 @@ def from_yaml(data: bytes, file: str) -> Fields:
 
     No tags, no anchors. A time of day such as 06:00 and a date are texts, whatever YAML 1.1 makes of them.
     """
-    if len(data) > MAX_SIZE:
-        raise EnvelopeError(f"{file} is larger than {MAX_SIZE} bytes")
     try:
-        root = yaml.compose(data.decode(), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise EnvelopeError(f"{file} is not UTF-8 text") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{file}:{mark.line + 1}" if mark else file
-        problem = " ".join(f"{error.context or ''} {error.problem or ''}".split())
-        raise EnvelopeError(f"{place}: {problem}") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise EnvelopeError(f"{file}: {' '.join(str(error).split())[:200]}") from error
+        root = compose(data, file, MAX_SIZE)
+    except PolicyError as error:
+        raise EnvelopeError(str(error)) from error
     reader = _Yaml(file)
     return Fields(reader.tree(root, "", 0), "", reader.where)
 

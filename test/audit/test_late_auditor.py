@@ -10,18 +10,26 @@ from scenario import honest_run, honest_ticks
 
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.audit.auditor import Auditor
+from og_ros.audit.records import Record
 from og_ros.registry import Registry
 
 SECOND = 10**9
 COMMAND = "/wheel_command"
 
 
+def live(directory: Path, ticks: int) -> tuple[Auditor, list[Record]]:
+    """Return a live auditor that sees the commands, and what arrives on their topic and its attestations' in a run."""
+    run = honest_run(0)
+    run.write_registry(directory / "registry")
+    registry = Registry.open(directory / "registry")
+    auditor = Auditor(registry, recorded=lambda topic: topic == COMMAND, live=True, catch_up=True)
+    records = honest_ticks(run, ticks, time.time_ns(), 1 << 40)
+    return auditor, [record for record in records if record.topic.startswith(COMMAND)]
+
+
 def test_messages_wait_as_much_longer_as_attestations_are_late(tmp_path: Path) -> None:
     """DDS kept the newest ten messages and all attestations: messages are read at once, theirs after four seconds."""
-    run = honest_run(0)
-    run.write_registry(tmp_path / "registry")
-    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
-    records = [r for r in honest_ticks(run, 200, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    auditor, records = live(tmp_path, 200)
     attestations = [r for r in records if r.type == ATTESTATION_TYPE]
     messages = [r for r in records if r.type != ATTESTATION_TYPE]
     for message, attestation in zip(messages[:80], attestations[:80], strict=True):
@@ -42,10 +50,7 @@ def test_messages_wait_as_much_longer_as_attestations_are_late(tmp_path: Path) -
 
 def test_what_nobody_attests_is_accused_all_the_same(tmp_path: Path) -> None:
     """Late attestations put an accusation off, by no more than the clock skew that the policy allows."""
-    run = honest_run(0)
-    run.write_registry(tmp_path / "registry")
-    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
-    records = [r for r in honest_ticks(run, 200, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    auditor, records = live(tmp_path, 200)
     for record in records[:-1]:
         auditor.feed(replace(record, received_ns=record.received_ns + 3600 * SECOND))
     late = replace(records[0], payload=b"\0\1\0\0" + bytes(24), received_ns=records[-40].received_ns + 3600 * SECOND)
@@ -56,10 +61,7 @@ def test_what_nobody_attests_is_accused_all_the_same(tmp_path: Path) -> None:
 
 def test_a_stage_that_stands_still_before_it_signs_is_not_accused(tmp_path: Path) -> None:
     """Two outputs were published and not signed yet when the stage stopped for four seconds; then it goes on."""
-    run = honest_run(0)
-    run.write_registry(tmp_path / "registry")
-    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
-    records = [r for r in honest_ticks(run, 60, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    auditor, records = live(tmp_path, 60)
     attestations = [r for r in records if r.type == ATTESTATION_TYPE]
     messages = [r for r in records if r.type != ATTESTATION_TYPE]
     for message, attestation in zip(messages[:38], attestations[:38], strict=True):
@@ -83,10 +85,7 @@ def test_a_stage_that_stands_still_before_it_signs_is_not_accused(tmp_path: Path
 
 
 def test_an_output_without_attestation_is_accused_once_the_next_is_attested(tmp_path: Path) -> None:
-    run = honest_run(0)
-    run.write_registry(tmp_path / "registry")
-    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
-    records = [r for r in honest_ticks(run, 60, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    auditor, records = live(tmp_path, 60)
     for record in records[:40]:
         auditor.feed(record)
     at = records[39].received_ns
@@ -101,10 +100,7 @@ def test_an_output_without_attestation_is_accused_once_the_next_is_attested(tmp_
 
 def test_commands_that_are_all_altered_are_accused_at_once(tmp_path: Path) -> None:
     """Attestations come, and no message is what they say: none has to be found attested for that to show."""
-    run = honest_run(0)
-    run.write_registry(tmp_path / "registry")
-    auditor = Auditor(Registry.open(tmp_path / "registry"), recorded=lambda t: t == COMMAND, live=True, catch_up=True)
-    records = [r for r in honest_ticks(run, 60, time.time_ns(), 1 << 40) if r.topic.startswith(COMMAND)]
+    auditor, records = live(tmp_path, 60)
     for number, record in enumerate(records):
         if record.type != ATTESTATION_TYPE and number >= 20:
             record = replace(record, payload=bytes(record.payload[:-1]) + bytes([record.payload[-1] ^ 1]))

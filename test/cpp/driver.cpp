@@ -51,7 +51,7 @@ std::string forms(const og_ros::Attestation & attestation)
          og_ros::hex(og_ros::encode_attestation(attestation));
 }
 
-std::string attest(const Arguments & a)
+og_ros::Producer planner()
 {
   og_ros::Producer producer;
   producer.robot = "robot-7";
@@ -60,9 +60,14 @@ std::string attest(const Arguments & a)
   producer.model.name = "planner";
   producer.model.digest = og_ros::detail::sha256(view("model"));
   producer.runtime.name = "none";
+  return producer;
+}
+
+std::string attest(const Arguments & a)
+{
   std::string made;
   og_ros::SigningQueue queue(
-    og_ros::Attestor(std::move(producer), og_ros::PrivateKey::parse(a.at(0))),
+    og_ros::Attestor(planner(), og_ros::PrivateKey::parse(a.at(0))),
     [&made](const og_ros::Attestation &, const og_ros::Bytes & wire) {made += og_ros::hex(wire) + " ";},
     [&made](const std::string & why) {made += "[" + why + "] ";}, 4);
   for (int count = std::stoi(a.at(1)); count > 0; --count) {
@@ -82,16 +87,9 @@ std::string attest(const Arguments & a)
 // How many inferences waited at most for a signature that takes 5 ms, of 60 that come at once, after the first.
 std::string backlog(const Arguments & a)
 {
-  og_ros::Producer producer;
-  producer.robot = "robot-7";
-  producer.stage = "planning";
-  producer.node = "/planner";
-  producer.model.name = "planner";
-  producer.model.digest = og_ros::detail::sha256(view("model"));
-  producer.runtime.name = "none";
   std::atomic<int> sent{0};
   og_ros::SigningQueue queue(
-    og_ros::Attestor(std::move(producer), og_ros::PrivateKey::parse(a.at(0))),
+    og_ros::Attestor(planner(), og_ros::PrivateKey::parse(a.at(0))),
     [&sent](const og_ros::Attestation &, const og_ros::Bytes &) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       ++sent;
