@@ -18,11 +18,11 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
-from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
 from og_ros.errors import ConfigError
-from og_ros.nodes.bringup import AUDITOR, NodeDescription, Parameter, describe_nodes
+from og_ros.nodes.bringup import AUDITOR, NodeDescription, describe_nodes
+from og_ros.nodes.launch_parameters import exactly
 from og_ros.nodes.relative_topics import relative
 from og_ros.nodes.settling import DRAIN_S, RESTART_S, SETTLER, settler_command
 from og_ros.stages.pipeline import Pipeline, load_pipeline
@@ -174,7 +174,7 @@ def _node(description: NodeDescription, given: dict[str, str]) -> Node:
         name=description.name,
         namespace=given["namespace"],
         parameters=[
-            {name: _exactly(value) for name, value in description.parameters.items()},
+            exactly(description.parameters),
             *([{"exit_verdict": True}] if description.name == AUDITOR and given["exit_verdict"] == "true" else []),
             *([Path(given["parameters"])] if given["parameters"] else []),
         ],
@@ -185,15 +185,6 @@ def _node(description: NodeDescription, given: dict[str, str]) -> Node:
         respawn_delay=2.0,
         sigterm_timeout="15",  # a node that stops still signs, logs and writes what it has
     )
-
-
-def _exactly(value: Parameter) -> ParameterValue | Parameter:
-    """Return a value that stays what it is: launch reads a bare text as YAML, and "1.0" would become a number."""
-    if isinstance(value, str):
-        return ParameterValue(value, value_type=str)
-    if isinstance(value, list) and isinstance(value[0], str):
-        return ParameterValue(value, value_type=list[str])
-    return value
 
 
 def _driven(node: LifecycleNode) -> list[Action]:

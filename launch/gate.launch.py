@@ -12,10 +12,10 @@ from launch.action import Action
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode
-from launch_ros.parameter_descriptions import ParameterValue
 
 from og_ros.errors import ConfigError
-from og_ros.nodes.bringup import GATE, Parameter, describe_nodes
+from og_ros.nodes.bringup import GATE, describe_nodes
+from og_ros.nodes.launch_parameters import exactly
 from og_ros.stages.pipeline import load_pipeline
 
 SWITCH = ["true", "false"]
@@ -72,7 +72,7 @@ def _start(context: LaunchContext) -> list[Action]:
             executable=gate.executable,
             name=gate.name,
             namespace=given["namespace"],
-            parameters=[{name: _exactly(value) for name, value in gate.parameters.items()}],
+            parameters=[exactly(gate.parameters)],
             ros_arguments=["--log-level", given["log_level"]],
             output="screen",
             prefix=given["prefix"],
@@ -81,12 +81,3 @@ def _start(context: LaunchContext) -> list[Action]:
             sigterm_timeout="15",  # a gate that stops still signs what it decided
         )
     ]
-
-
-def _exactly(value: Parameter) -> ParameterValue | Parameter:
-    """Return a value that stays what it is: launch reads a bare text as YAML, and "1.0" would become a number."""
-    if isinstance(value, str):
-        return ParameterValue(value, value_type=str)
-    if isinstance(value, list) and isinstance(value[0], str):
-        return ParameterValue(value, value_type=list[str])
-    return value

@@ -25,8 +25,9 @@ from og_ros.audit.policy import Policy, StageDemands, parse_policy
 from og_ros.audit.reports.regulation import load_profile
 from og_ros.cli.main import VERBS, build_parser, module_of
 from og_ros.gate.envelope_format import read_yaml
-from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection, describe_nodes
+from og_ros.nodes.bringup import describe_nodes
 from og_ros.nodes.fleet_file import load_fleet
+from og_ros.nodes.sections import AuditorSection, RecorderSection, SourceSection, WitnessSection
 from og_ros.registry import Revocation, entry
 from og_ros.settlement import config as settlement
 from og_ros.settlement import endpoint_config

@@ -16,8 +16,8 @@ from rclpy.parameter import Parameter
 
 from og_ros.attest.keys import generate, save_private
 from og_ros.nodes.auditor import AuditorNode
-from og_ros.nodes.bringup import AuditorSection, RecorderSection, SourceSection, WitnessSection
 from og_ros.nodes.recorder import Recorder
+from og_ros.nodes.sections import AuditorSection, RecorderSection, SourceSection, WitnessSection
 from og_ros.nodes.source import Source
 from og_ros.nodes.witness import Witness
 
