@@ -7,6 +7,9 @@ EXTRAS := robot,aggregator,ros,ros-build,blake3,evm,timestamps,http,x402,model-s
 PACKAGE_INPUTS := setup.py pyproject.toml package.xml CMakeLists.txt tools/build_messages.py \
   $(wildcard config launch msg srv cmake/* include/og_ros/* include/og_ros/detail/* config/* config/*/* launch/* msg/*.msg srv/*.srv)
 
+# The tests start some thousand processes: Python is to keep what it compiled, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint docs bench fuzz test-deps debian-deps tpm-deps launch-deps sdf-deps web-deps chain-deps log-deps
 .PHONY: every-bit other-ros kilted clean
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
+from threading import Semaphore
 from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -65,7 +66,7 @@ class GateNode(LifecycleNode):
         self._failure: OgError | None = None
         self._inbox = Inbox(1)
         self._hashing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hash")
-        self._hashes_waiting = 0
+        self._hash_places = Semaphore(1)
         self._bypassed = False
 
     # ---- further rules -----------------------------------------------------------------------------------------------
@@ -137,6 +138,7 @@ class GateNode(LifecycleNode):
 
     def _configure(self) -> None:
         self._work = set_up(self, self._given, self.faults, self._take_evidence)
+        self._hash_places = Semaphore(self._given.count("queue"))
         # Steady: with simulated time the gate must look around before /clock runs, and while it stands.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._steady_timers = [
@@ -321,14 +323,13 @@ class GateNode(LifecycleNode):
         algorithm = work.worker.keeper.algorithm_of(topic)
         if len(payload) < HASH_BESIDE_BYTES:
             self._hash(topic, payload, algorithm)
-        elif self._hashes_waiting < self._given.count("queue"):
-            self._hashes_waiting += 1
+        elif self._hash_places.acquire(blocking=False):
             self._hashing.submit(self._hash_beside, topic, payload, algorithm)
         else:
             self._inbox.drop()
 
     def _hash_beside(self, topic: str, payload: bytes, algorithm: str) -> None:
-        self._hashes_waiting -= 1
+        self._hash_places.release()
         self._hash(topic, payload, algorithm)
 
     def _hash(self, topic: str, payload: bytes, algorithm: str) -> None:

@@ -40,7 +40,8 @@ class Inbox:
 
     def drop(self) -> None:
         """Count a record as dropped that did not get so far."""
-        self._dropped += 1
+        with self._changed:
+            self._dropped += 1
 
     def insist(self, kind: Kind, one: Any = None, timeout_s: float = 10.0) -> None:
         """Leave what must not be dropped; raises queue.Full."""
@@ -78,8 +79,11 @@ class Inbox:
 
     def take_dropped(self) -> bool:
         """Return whether anything was dropped since the last call."""
-        dropped, self._dropped = self._dropped > 0, 0
-        return dropped
+        if not self._dropped:
+            return False
+        with self._changed:
+            self._dropped = 0
+        return True
 
     def __len__(self) -> int:
         return len(self._records)
