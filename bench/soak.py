@@ -160,7 +160,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=100.0, help="of each stage, Hz")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two samples")
     parser.add_argument(
-        "--stall", type=float, default=10.0, help="seconds that a process is stopped in the warm-up; 0: never"
+        "--stall", type=float, default=10.0, help="seconds that a process is held back in the warm-up; 0: never"
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("soak.json"))
     args = parser.parse_args()
@@ -193,15 +193,13 @@ def run(driver: Driver, started: dict[str, subprocess.Popen[bytes]], args: argpa
     began = time.monotonic()
     samples: list[dict[str, Any]] = []
     count = round(args.minutes * 60 / args.every)
-    turns = itertools.cycle(started.values())
+    turns = itertools.cycle(itertools.product((stop, starve), started.values()))
     for number in range(1, count + 1):
         end = began + number * args.every
         if 1 < number <= warm_up(count, args.every) // 2 and args.stall:
             while time.monotonic() + 1.5 * args.stall < end:
-                process = next(turns)
-                process.send_signal(signal.SIGSTOP)
-                driver.spin(time.monotonic() + args.stall)
-                process.send_signal(signal.SIGCONT)
+                hold_back, process = next(turns)
+                hold_back(driver, process, args.stall)
                 driver.spin(time.monotonic() + args.stall / 2)
         driver.spin(end)
         ended = [kind for kind, process in started.items() if process.poll() is not None]
@@ -221,6 +219,21 @@ def run(driver: Driver, started: dict[str, subprocess.Popen[bytes]], args: argpa
         print(json.dumps(sample), flush=True)
         args.out.write_text(json.dumps({"rate_hz": args.rate, "samples": samples}, indent=1) + "\n")
     return samples
+
+
+def stop(driver: Driver, process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Stop a process for a while: what DDS keeps for it is full when it goes on."""
+    process.send_signal(signal.SIGSTOP)
+    driver.spin(time.monotonic() + seconds)
+    process.send_signal(signal.SIGCONT)
+
+
+def starve(driver: Driver, process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Give a process a fifth of the time for a while: it still takes what comes, and its own queues fill."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        stop(driver, process, 0.08)
+        driver.spin(time.monotonic() + 0.02)
 
 
 def warm_up(samples: int, every_s: float) -> int:

@@ -28,7 +28,7 @@ from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.reasons import facts_of
 from og_ros.audit.records import Inference, Message, Record, SessionKey
-from og_ros.audit.sessions import SessionChain, SessionChecker
+from og_ros.audit.sessions import Forgotten, Gap, SessionChain, SessionChecker
 from og_ros.registry import Registry
 
 # So many findings of one kind on one topic are kept whole; the rest are counted.
@@ -41,6 +41,8 @@ LIVE_HORIZON_NS: Final = 2 * 10**9
 LIVE_RETENTION: Final = Retention(30 * 10**9, 50_000)
 RECORDING_HORIZON_NS: Final = 10 * 10**9
 RECORDING_RETENTION: Final = Retention(120 * 10**9, 50_000)
+# So many stages are listed before one that only records without a valid signature name finds no place.
+MAX_CLAIMED_STAGES: Final = 256
 
 
 @dataclass
@@ -114,7 +116,9 @@ class Auditor:
         self.findings = FindingLog()
         self.tally = Tally()
         self.levels = LevelTally()
-        self.sessions = SessionChecker(catch_up)
+        self.sessions = SessionChecker(catch_up, live)
+        # Of them, what whoever catches up is to know and take.
+        self.forgotten: list[Forgotten] = []
         self._catch_up = catch_up
         self._clock_offset = clock_offset
         self.contradictions = Contradictions(self.policy.max_clock_skew_ns)
@@ -206,7 +210,7 @@ class Auditor:
         self._settle(2**63, final=True)
         if not self._catch_up:  # else whoever asks the stages reports what nobody has
             for chain in self.sessions.sessions.values():
-                self._report_all(_gaps(chain))
+                self._report_all(_lost(chain, chain.gaps))
         if self._log is not None:
             self._report_all(self._log.finish(self.sessions, self._is_signed))
 
@@ -241,6 +245,7 @@ class Auditor:
         self._expect(attestation.digest)
         for _ in self.sessions.add(Inference(attestation, "", statement.signed_at_ns, signed=True)):
             pass  # it was found and reported when the attestation was accepted
+        self._forget()
         chain = self.sessions.find(statement)
         assert chain is not None
         chain.begin = None  # what was before it was asked for then
@@ -300,12 +305,13 @@ class Auditor:
             if self._endurance is not None:
                 self._endurance.judge(inference)
             self._report_all(self.sessions.add(inference))
+            self._forget()
             self._report_all(self.contradictions.take(inference))
             # Nor does it say which topics the session writes.
             self._written.setdefault((statement.key_id, statement.session), set()).update(
                 reference.topic for reference in statement.outputs
             )
-        self.stages[statement.stage] = statement
+        self._list_stage(inference)
         if inference.signed is False:
             self.joiner.add_claim(inference)
         elif joined:
@@ -316,6 +322,27 @@ class Auditor:
             self._pending.append(inference)
         for observer in self._observers:
             observer.inference(inference)
+
+    def _list_stage(self, inference: Inference) -> None:
+        """List a stage: a name that no registered key signed has a place while there is one, and takes nobody's."""
+        statement = inference.attestation.statement
+        if inference.signed or (statement.stage in self.stages and inference.signed is None):
+            self.stages[statement.stage] = statement
+        elif len(self.stages) < MAX_CLAIMED_STAGES:
+            self.stages.setdefault(statement.stage, statement)
+
+    def _forget(self) -> None:
+        """Forget what is kept beside the sessions that are not followed any more."""
+        forgotten, self.sessions.forgotten = self.sessions.forgotten, []
+        for gone in forgotten:
+            if gone.ended:
+                session = (gone.chain.statement.key_id, gone.chain.statement.session)
+                self._written.pop(session, None)
+                self.contradictions.forget(session)
+            if self._catch_up:
+                self.forgotten.append(gone)
+            else:
+                self._report_all(_lost(gone.chain, gone.gaps))
 
     def _note_lateness(self, received_ns: int, late_ns: int) -> None:
         """Note how long ago an attestation was signed when it arrived.
@@ -372,7 +399,7 @@ class Auditor:
     def _judge(self, inference: Inference) -> None:
         levels = levels_of(inference)
         self.levels.add(
-            inference.stage,
+            inference.stage if inference.stage in self.stages else None,
             levels,
             lambda: facts_of(inference, self.registry, self.log),
             source=inference.attestation.statement.is_source,
@@ -446,8 +473,8 @@ def _without(policy: Policy, axis: str) -> Policy:
     return replace(policy, stages=stages, decision_levels=rest(policy.decision_levels))
 
 
-def _gaps(chain: SessionChain) -> Iterator[Finding]:
-    for gap in chain.gaps:
+def _lost(chain: SessionChain, gaps: Iterable[Gap]) -> Iterator[Finding]:
+    for gap in gaps:
         which = f"sequence {gap.first}" if gap.size == 1 else f"sequences {gap.first} to {gap.last}"
         yield Finding(
             "attestation_lost",

@@ -14,7 +14,7 @@ from og_ros.attest import Attestation, Statement
 from og_ros.attest.statement import SESSION_SIZE
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import SessionKey
-from og_ros.audit.sessions import SessionChain, joined_late
+from og_ros.audit.sessions import Forgotten, SessionChain, joined_late
 from og_ros.log.journal import KeptSession
 
 NO_SESSION: Final = bytes(SESSION_SIZE)
@@ -23,6 +23,8 @@ SMALLER: Final = (0, 32, 8, 1)
 Range = tuple[int, int]
 # A node's answer names at most so many sessions; more are not read.
 MAX_SESSIONS: Final = 1024
+# Of so many sessions that are not followed any more it is known that nobody asks for them.
+_MAX_ENDED: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class CatchUp:
         self._findings: list[Finding] = []
         self._late_told: set[SessionKey] = set()
         self._deferred: dict[bytes, Range] = {}
+        self._ended: dict[bytes, None] = {}
         self.recovered = 0
         self.log_works = True
         """Whether what was deferred is to be asked for now."""
@@ -202,10 +205,26 @@ class CatchUp:
         kept = node.kept.get(request.session)
         known = chain.newest.sequence if chain is not None else -1
         last = min(last, max(known, kept.newest if kept is not None else -1))
-        for first, end in _without((request.first, last), ((s, s) for s in got)):
+        for first, end in _left([(request.first, last)], ((s, s) for s in got)):
             self._explain(request, node, kept, chain, first, end)
             wanted.given_up.append((first, end))
         self._settle_deferred(request, last)
+
+    def forget(self, gone: Forgotten) -> None:
+        """Ask no more for what the audit does not follow any more; what of it nobody answered for is lost."""
+        session = gone.chain.statement.session
+        wanted = self._wanted.get(session, _Wanted(0.0, 0.0))
+        for first, last in _left(((gap.first, gap.last) for gap in gone.gaps), wanted.given_up):
+            self._lost(gone.chain, None, first, last, "so much came since that nobody asks for them any more")
+        if not gone.ended:
+            wanted.given_up = [part for part in wanted.given_up if part[1] > gone.gaps[-1].last]
+            return
+        self._wanted.pop(session, None)
+        self._tell_late(gone.chain)
+        self._late_told.discard((gone.chain.statement.key_id, session))
+        self._ended[session] = None
+        if len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def findings(self) -> list[Finding]:
         """Return what was found since the last call."""
@@ -216,9 +235,8 @@ class CatchUp:
         """Nothing more can be asked: return what is still missing."""
         for (_, session), chain in chains.items():
             wanted = self._wanted.get(session, _Wanted(0.0, 0.0))
-            for gap in chain.gaps:
-                for first, last in _without((gap.first, gap.last), wanted.given_up):
-                    self._lost(chain, None, first, last, "its stage could not be asked before the end")
+            for first, last in _left(((gap.first, gap.last) for gap in chain.gaps), wanted.given_up):
+                self._lost(chain, None, first, last, "its stage could not be asked before the end")
             if session in self._deferred:
                 self._lost(chain, None, *self._deferred[session], "the next start asks its stage for them")
             self._tell_late(chain)
@@ -270,21 +288,21 @@ class CatchUp:
     def _missing(self, session: bytes, chain: SessionChain | None, kept: KeptSession | None) -> list[Range]:
         """Return the ranges of a session to ask for, in order."""
         ranges: list[Range] = []
+        followed = session not in self._ended
         if chain is None:
-            if kept is not None:
+            if kept is not None and followed:
                 ranges.append((0, kept.newest))
         else:
-            if chain.first.sequence > 0:
+            if chain.first.sequence > 0 and followed:
                 ranges.append((0, chain.first.sequence - 1))
             ranges += [(gap.first, gap.last) for gap in chain.gaps]
             if kept is not None and kept.newest > chain.newest.sequence:
                 ranges.append((chain.newest.sequence + 1, kept.newest))
-        if self.log_works and session in self._deferred:
-            ranges.append(self._deferred[session])
+        deferred = [self._deferred[session]] if self.log_works and session in self._deferred else []
         wanted = self._wanted.get(session)
         if wanted is None or not wanted.given_up:
-            return ranges
-        return [rest for whole in ranges for rest in _without(whole, wanted.given_up)]
+            return [*ranges, *deferred]
+        return [*_left(ranges, wanted.given_up), *_left(deferred, wanted.given_up)]
 
     def _settled(self, session: bytes) -> None:
         wanted = self._wanted.get(session)
@@ -421,19 +439,22 @@ def _signed(chain: SessionChain | None) -> bool:
     return chain is not None and chain.first.signed is True
 
 
-def _without(whole: Range, parts: Iterable[Range]) -> Iterator[Range]:
-    """Yield what is left of a range without some others."""
-    first, last = whole
-    for begin, end in sorted(parts):
-        if end < first:
-            continue
-        if begin > last:
-            break
-        if begin > first:
-            yield first, begin - 1
-        first = end + 1
-    if first <= last:
-        yield first, last
+def _left(wholes: Iterable[Range], parts: Iterable[Range]) -> Iterator[Range]:
+    """Yield what is left of ranges, given in order, without some others; in one pass, as there may be thousands."""
+    taken = sorted(parts)
+    at = 0
+    for first, last in wholes:
+        while at < len(taken) and taken[at][1] < first:
+            at += 1
+        index = at
+        while first <= last and index < len(taken) and taken[index][0] <= last:
+            begin, end = taken[index]
+            if begin > first:
+                yield first, begin - 1
+            first = max(first, end + 1)
+            index += 1
+        if first <= last:
+            yield first, last
 
 
 def _sequences(first: int, last: int) -> str:

@@ -59,6 +59,10 @@ class Contradictions:
         yield from self._at_once(inference)
         yield from self._clock(inference)
 
+    def forget(self, session: SessionKey) -> None:
+        """Forget a session that is not followed any more."""
+        self._clocks.pop(session, None)
+
     def finish(self, recorded_types: Mapping[str, str]) -> Iterator[Finding]:
         """Yield what contradicts the recording's word on its topics' types (topic to full type name)."""
         for topic, types in sorted(self._types.items()):

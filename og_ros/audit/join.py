@@ -21,7 +21,9 @@ from og_ros.audit.records import Inference, Message, SessionKey
 _SIM_CLOCK_LAG_NS: Final = 250_000_000
 # So many messages of a topic wait for a later attestation; more are judged without one.
 _MAX_WAITING: Final = 50_000
-# So many topics of records that nobody signed are told from a sensor's.
+# Records that nobody signed have little room: so many are remembered, and so many of their topics are told from a
+# sensor's.
+_MAX_CLAIMS: Final = 10_000
 _MAX_CLAIMED: Final = 1000
 
 
@@ -165,7 +167,7 @@ class Joiner:
                 self._claimed.add(reference.topic)
             self._claims.pop((reference.topic, reference.digest), None)
             self._claims[reference.topic, reference.digest] = inference
-        while len(self._claims) > _MAX_WAITING:
+        while len(self._claims) > _MAX_CLAIMS:
             del self._claims[next(iter(self._claims))]
 
     def settle(self, before_ns: int, final: bool, overdue_ns: int | None = None) -> Iterator[Finding]:

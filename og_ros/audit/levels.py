@@ -173,19 +173,28 @@ class LevelTally:
         self._facts: dict[str, dict[str, Facts]] = {}
 
     def add(
-        self, stage: str, levels: Mapping[str, str], facts: Callable[[], Facts] | None = None, *, source: bool = False
+        self,
+        stage: str | None,
+        levels: Mapping[str, str],
+        facts: Callable[[], Facts] | None = None,
+        *,
+        source: bool = False,
     ) -> None:
         """Count one inference; `facts` is called only where it is the first of its stage to be so low on an axis.
 
-        A record of a `source` is no inference: it is shown with the stages, and counted nowhere else.
+        A record of a `source` is no inference: it is shown with the stages, and counted nowhere else. One whose stage
+        is not listed (None) is only counted.
         """
+        if not source:
+            for axis, level in levels.items():
+                self._counts[axis][level] += 1
+        if stage is None:
+            return
         lowest = self._by_stage.get(stage)
         if lowest is None:
             lowest = self._by_stage[stage] = dict(levels)
             self._keep(stage, AXES, facts)
         for axis, level in levels.items():
-            if not source:
-                self._counts[axis][level] += 1
             if level != lowest[axis] and not reaches(axis, level, lowest[axis]):
                 lowest[axis] = level
                 self._keep(stage, (axis,), facts)

@@ -14,6 +14,14 @@ from og_ros.audit.records import Inference, SessionKey
 
 # So many of a session's newest sequence numbers are remembered with their digests, so that a week's run stays small.
 WINDOW: Final = 8192
+# What a live stream's sessions may be and have, so that stages that start again and again, or networks that lose much,
+# do not fill the memory: so many of one key, so many in all, and so many gaps in one; the oldest are forgotten.
+LIVE_OF_A_KEY: Final = 32
+LIVE_SESSIONS: Final = 2048
+LIVE_GAPS: Final = 4096
+# Gaps are forgotten so many at once, and of so many forgotten sessions it is known how far they went.
+_GAPS_AT_ONCE: Final = 256
+_ENDED: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -117,16 +125,30 @@ class SessionChain:
         return index if index >= 0 and sequence <= self.gaps[index].last else None
 
 
+@dataclass(frozen=True)
+class Forgotten:
+    """Gaps of a session that a live stream forgot; `ended`: the session as well."""
+
+    chain: SessionChain
+    gaps: tuple[Gap, ...]
+    ended: bool
+
+
 class SessionChecker:
     """Checks attestations against their session as they arrive.
 
     A session is known by its key and its random id, so that a stranger cannot spoil another's session by its id.
     """
 
-    def __init__(self, catch_up: bool = False) -> None:
-        """With `catch_up` a session's start may still be asked for, so that a late one is no finding yet."""
+    def __init__(self, catch_up: bool = False, live: bool = False) -> None:
+        """With `catch_up` a session's start may still be asked for, so that a late one is no finding yet.
+
+        A `live` stream has no end, so it forgets sessions and gaps; whoever reports them takes them from `forgotten`.
+        """
         self.sessions: dict[SessionKey, SessionChain] = {}
-        self._catch_up = catch_up
+        self.forgotten: list[Forgotten] = []
+        self._catch_up, self._live = catch_up, live
+        self._ended: dict[SessionKey, int] = {}
 
     def find(self, statement: Statement) -> SessionChain | None:
         """Return what has been seen of a statement's session."""
@@ -134,7 +156,10 @@ class SessionChecker:
 
     def replayed(self, inference: Inference) -> bool:
         """Return whether the very attestation was seen, or one of its sequence so long ago that nobody can tell."""
-        chain = self.find(inference.attestation.statement)
+        statement = inference.attestation.statement
+        chain = self.find(statement)
+        if chain is None and inference.topic:  # what a journal serves was asked for
+            return statement.sequence <= self._ended.get((statement.key_id, statement.session), -1)
         if chain is None or not chain.has(inference.sequence):
             return False
         return chain.digests.get(inference.sequence) in (None, inference.attestation.digest)
@@ -146,7 +171,11 @@ class SessionChecker:
         if chain is None:
             key = (statement.key_id, statement.session)
             chain = self.sessions[key] = SessionChain(inference, inference)
-            if statement.sequence > 0 and self._catch_up:
+            known = self._ended.pop(key, None) is not None
+            self._forget_sessions(key)
+            if known:
+                pass  # it was forgotten in between
+            elif statement.sequence > 0 and self._catch_up:
                 chain.begin = Gap(0, statement.sequence - 1)
             elif statement.sequence > 0:
                 yield joined_late(inference)
@@ -154,6 +183,26 @@ class SessionChecker:
             yield from _continuity(chain, inference)
         yield from _neighbours(chain, inference)
         chain.take(inference)
+        if self._live and len(chain.gaps) > LIVE_GAPS + _GAPS_AT_ONCE:
+            self.forgotten.append(Forgotten(chain, tuple(chain.gaps[:-LIVE_GAPS]), ended=False))
+            # A number in a forgotten gap counts as seen: what comes for it later is a replay.
+            del chain.gaps[:-LIVE_GAPS]
+
+    def _forget_sessions(self, new: SessionKey) -> None:
+        """Forget the sessions that were heard of longest ago, where a new one makes them too many."""
+        while self._live:
+            others = [key for key in self.sessions if key != new]
+            of_key = [key for key in others if key[0] == new[0]]
+            if len(of_key) >= LIVE_OF_A_KEY:
+                others = of_key
+            elif len(others) < LIVE_SESSIONS:
+                return
+            oldest = min(others, key=lambda key: self.sessions[key].newest.received_ns)
+            chain = self.sessions.pop(oldest)
+            self.forgotten.append(Forgotten(chain, tuple(chain.gaps), ended=True))
+            self._ended[oldest] = chain.newest.sequence
+            if len(self._ended) > _ENDED:
+                del self._ended[next(iter(self._ended))]
 
 
 def joined_late(first: Inference) -> Finding:

@@ -24,7 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from og_ros.attest import ATTESTATION_TYPE
 from og_ros.attest import Attestation as AttestationRecord
 from og_ros.audit.appraiser import Appraised, Appraiser
-from og_ros.audit.auditor import Auditor
+from og_ros.audit.auditor import MAX_CLAIMED_STAGES, Auditor
 from og_ros.audit.examine import message_of
 from og_ros.audit.findings import Finding as FoundThing
 from og_ros.audit.findings import Severity
@@ -229,8 +229,8 @@ class AuditorNode(Node):
         for topic, types in self.get_topic_names_and_types():
             if self._discovers and ATTESTATION_TYPE in types and topic.startswith(self._within):
                 self._listen(topic)
-        with self._lock:
-            newest = [stage.newest.attestation.statement for stage in self._stages.values()]
+        with self._lock:  # what nobody signed does not say where to listen, nor whom to ask
+            newest = [stage.newest.attestation.statement for stage in self._stages.values() if stage.total]
         if self._catching_up is not None:
             self._catching_up.discover(self._within, {statement.node for statement in newest})
         named = {reference.topic for s in newest for side in (s.inputs, s.outputs) for reference in side}
@@ -392,9 +392,15 @@ class AuditorNode(Node):
         if self._log is not None and inference.signed is not False:
             self._log.add(inference.attestation)
         with self._lock:
-            stage = self._stages.setdefault(inference.stage, _Stage(inference.topic, inference))
+            stage = self._stages.get(inference.stage)
+            if stage is None:
+                if inference.signed is False and len(self._stages) >= MAX_CLAIMED_STAGES:
+                    return
+                stage = self._stages[inference.stage] = _Stage(inference.topic, inference)
+            if inference.signed is False:
+                return
             stage.newest, stage.topic = inference, inference.topic
-            stage.total += inference.signed is not False
+            stage.total += 1
             stage.period += 1
             stage.durations_ms.append(inference.attestation.statement.duration_ns / 1e6)
 
@@ -439,7 +445,9 @@ class AuditorNode(Node):
     def _status(self, elapsed: float) -> ChainStatus:
         auditor = self._auditor
         with self._lock:
-            stages = [_stage_status(name, stage, elapsed) for name, stage in sorted(self._stages.items())]
+            # Those that sign come first: made-up names take nobody's place in a message of 64.
+            ordered = sorted(self._stages.items(), key=lambda item: (not item[1].total, item[0]))
+            stages = [_stage_status(name, stage, elapsed) for name, stage in ordered]
             recent = list(self._recent)
         return ChainStatus(
             stamp=_wall_time(),

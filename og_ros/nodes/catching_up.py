@@ -22,6 +22,8 @@ from og_ros.srv import GetAttestations
 
 # So many of the log's newest leaves are read at the start, to go on from there.
 RECALLED: Final = 20_000
+# So often it is looked for what to ask, and whenever an answer came: looking takes longer the more is missing.
+ASK_PERIOD_S: Final = 0.1
 
 
 class CatchingUp:
@@ -38,6 +40,7 @@ class CatchingUp:
         self._outbox: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._inbox: deque[tuple[Request, Any]] = deque()
         self._log: LogWriter | None = None
+        self._ask_at = 0.0
 
     @property
     def recovered(self) -> int:
@@ -91,17 +94,28 @@ class CatchingUp:
         now = time.monotonic()
         self._catch_up.log_works = self._log is None or not self._log.failed
         chains = self._auditor.sessions.sessions
+        if self._inbox:
+            self._ask_at = now
         while self._inbox:
             request, done = self._inbox.popleft()
             self._take(request, done, now)
-        for request in self._catch_up.requests(now, chains, self._reachable):
-            self._outbox.put(request)
+        self._forget()
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_PERIOD_S
+            for request in self._catch_up.requests(now, chains, self._reachable):
+                self._outbox.put(request)
         self._report()
 
     def finish(self) -> None:
         """Say what is still missing."""
+        self._forget()
         for finding in self._catch_up.finish(self._auditor.sessions.sessions):
             self._auditor.report(finding)
+
+    def _forget(self) -> None:
+        forgotten, self._auditor.forgotten = self._auditor.forgotten, []
+        for gone in forgotten:
+            self._catch_up.forget(gone)
 
     def _take(self, request: Request, done: Any, now: float) -> None:
         chains = self._auditor.sessions.sessions
