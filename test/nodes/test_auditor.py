@@ -21,7 +21,7 @@ from domains import claim_domain
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from scenario import MS, Run, honest_run, payload
 
-from og_ros.attest import ATTESTATION_TYPE, keys
+from og_ros.attest import ATTESTATION_TYPE, cose, encode_attestation, keys
 from og_ros.log import Ledger
 from og_ros.msg import Attestation, ChainStatus, Checkpoint
 from og_ros.nodes.topics import attestation_qos, message_class
@@ -152,6 +152,21 @@ def test_withheld_attestation_shows_live(tmp_path: Path) -> None:
         player.play()
         player.wait(lambda: player.statuses and player.statuses[-1].state == ChainStatus.VIOLATED)
         player.wait(lambda: "output_not_attested" in {f.kind for f in player.statuses[-1].recent})
+
+
+def test_made_up_stages_do_not_push_real_ones_out_of_the_status(tmp_path: Path) -> None:
+    run = honest_run(30, age_s=-6.0)
+    index, attestation = run.of_stage("control")[0]
+    for number in range(80):
+        statement = dataclasses.replace(attestation.statement, stage=f"a{number}", session=number.to_bytes(16, "big"))
+        forged = encode_attestation(cose.seal(statement, attestation.signature))
+        run.records.insert(index + 1, dataclasses.replace(run.records[index], payload=forged))
+    with auditor_process(tmp_path, run), robot(run) as player:
+        player.play()
+        player.wait(lambda: player.statuses and player.statuses[-1].decisions >= 30 + 80)
+        stages = [stage.stage for stage in player.statuses[-1].stages]
+    assert stages[:3] == ["control", "perception", "planning"]
+    assert len(stages) == 64
 
 
 def test_auditor_refuses_a_ledger_without_its_key(tmp_path: Path) -> None:
