@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 
 from og_ros.errors import LogError
@@ -16,7 +17,7 @@ from og_ros.log.log_keys import KeyHistory, read_history
 from og_ros.log.note import VerifierKey
 from og_ros.log.post_quantum import PostQuantumKey
 from og_ros.log.rows import StoredCheckpoint, read_checkpoints, read_key_changes, tile_content
-from og_ros.log.tiles import CHECKPOINT_FILE, WIDTH, Frontier, published, read_tile, tiles_of
+from og_ros.log.tiles import CHECKPOINT_FILE, WIDTH, Frontier, Tile, published, read_tile, tiles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def check_ledger(
         frontier = _check_leaves(database, file, heads)
         _check_published(file.parent, raw, rows, history)
         if heads:
-            _check_tiles(database, file.parent, heads[-1].size)
+            _check_tiles(database, file.parent, [head.size for head in heads])
     return LedgerReport(frontier.size, frontier.root(), len(heads), heads[-1] if heads else None)
 
 
@@ -138,7 +139,16 @@ def _check_published(directory: Path, raw: bytes | None, rows: list[StoredCheckp
         raise LogError(f"{file}: states {head.size} leaves and a root that the database never signed")
 
 
-def _check_tiles(database: sqlite3.Connection, directory: Path, size: int) -> None:
-    for tile in tiles_of(size):
-        if read_tile(directory, tile) != tile_content(database, tile):
-            raise LogError(f"{directory / tile.path}: does not match the leaves")
+def _check_tiles(database: sqlite3.Connection, directory: Path, sizes: list[int]) -> None:
+    """Compare the tiles of the last checkpoint, and what is left of older ones' partial tiles: somebody reads them."""
+    for tile in tiles_of(sizes[-1]):
+        _check_tile(database, directory, tile)
+    for before, size in pairwise((0, *sizes[:-1])):
+        for tile in tiles_of(size, before):
+            if tile.width < WIDTH and (directory / tile.path).exists():
+                _check_tile(database, directory, tile)
+
+
+def _check_tile(database: sqlite3.Connection, directory: Path, tile: Tile) -> None:
+    if read_tile(directory, tile) != tile_content(database, tile):
+        raise LogError(f"{directory / tile.path}: does not match the leaves")

@@ -178,6 +178,27 @@ def test_altered_files_are_named(closed: Path, name: str, damage: Callable[[Path
         verify_tiles(closed, vkey)
 
 
+@pytest.mark.parametrize("tile", ["tile/0/000.p/9", "tile/entries/000.p/9", "tile/0/000.p/80", "tile/0/000.p/200"])
+def test_partial_tiles_of_older_checkpoints_are_checked_as_long_as_they_are_there(ledger: Ledger, tile: str) -> None:
+    for size in (9, 80, 200):
+        ledger.append([b"leaf %d" % n for n in range(ledger.size, size)])
+        ledger.checkpoint()
+    ledger.close()
+    file = ledger.directory / tile
+    data = file.read_bytes()
+    with Ledger.open(ledger.directory) as opened:
+        assert opened.verify().size == 200
+        file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        with pytest.raises(LogError, match=f"{tile}: does not match the leaves"):
+            opened.verify()
+        file.unlink()
+        if tile.endswith("200"):
+            with pytest.raises(LogError):
+                opened.verify()
+        else:
+            assert opened.verify().size == 200
+
+
 def test_swapped_tiles_and_a_signed_lie_are_refused(closed: Path, key: Ed25519PrivateKey) -> None:
     vkey = vkey_of(closed)
     good = (closed / "checkpoint").read_text()
