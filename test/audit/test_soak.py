@@ -22,7 +22,7 @@ from og_ros.audit.auditor import Auditor
 from og_ros.audit.memory import Retention
 from og_ros.registry import Registry
 
-SECONDS = float(os.environ.get("OG_ROS_SOAK_SECONDS", "8"))
+SECONDS = float(os.environ.get("OG_ROS_SOAK_SECONDS", "5"))
 # What CPython's and glibc's pools may still take in a short run; 5 % is the bound of a long one.
 SLACK_MB = 6.0
 
