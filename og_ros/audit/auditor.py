@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from og_ros.attest import ATTESTATION_TYPE, Attestation
@@ -18,7 +16,7 @@ from og_ros.audit.disclosures import Disclosures
 from og_ros.audit.endurance import Endurance
 from og_ros.audit.environments import Environments
 from og_ros.audit.examine import Checked, Examiner, Item, message_of
-from og_ros.audit.findings import Finding, Severity
+from og_ros.audit.findings import Finding
 from og_ros.audit.join import Joiner
 from og_ros.audit.judge import Judge, chain_latency
 from og_ros.audit.ledger import LogCheck, LogView
@@ -28,11 +26,10 @@ from og_ros.audit.observer import Observer
 from og_ros.audit.policy import Policy
 from og_ros.audit.reasons import facts_of
 from og_ros.audit.records import Inference, Message, Record, SessionKey
-from og_ros.audit.sessions import Forgotten, Gap, SessionChain, SessionChecker
+from og_ros.audit.sessions import Forgotten, SessionChecker, lost
+from og_ros.audit.tally import FindingLog, Tally
 from og_ros.registry import Registry
 
-# So many findings of one kind on one topic are kept whole; the rest are counted.
-KEPT_FINDINGS: Final = 50
 _SOURCE_LAG_NS: Final = 500_000_000
 # So many attestations are told from repeated ones by their digest; older ones by their session's sequence.
 _REMEMBERED: Final = 65_536
@@ -43,41 +40,6 @@ RECORDING_HORIZON_NS: Final = 10 * 10**9
 RECORDING_RETENTION: Final = Retention(120 * 10**9, 50_000)
 # So many stages are listed before one that only records without a valid signature name finds no place.
 MAX_CLAIMED_STAGES: Final = 256
-
-
-@dataclass
-class FindingLog:
-    """Findings as they come: the first of each kind and topic in full, the rest counted."""
-
-    kept: list[Finding] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-    violations: int = 0
-    warnings: int = 0
-    _by_place: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def add(self, finding: Finding) -> None:
-        """Take one finding."""
-        self.counts[finding.kind] += 1
-        self.violations += finding.severity is Severity.VIOLATION
-        self.warnings += finding.severity is Severity.WARNING
-        place = (finding.kind, finding.topic)
-        self._by_place[place] += 1
-        if self._by_place[place] <= KEPT_FINDINGS:
-            self.kept.append(finding)
-
-
-@dataclass
-class Tally:
-    """What a run had: counts of attestations and decisions, and the chain latencies in ns.
-
-    `other_clock` counts the decisions whose sensor stamps are of another clock, so that they have no latency.
-    """
-
-    attestations: int = 0
-    decisions: int = 0
-    linked: int = 0
-    other_clock: int = 0
-    latencies_ns: array[int] = field(default_factory=lambda: array("q"))
 
 
 class Auditor:
@@ -124,7 +86,7 @@ class Auditor:
         self.contradictions = Contradictions(self.policy.max_clock_skew_ns)
         self.stages: dict[str, Statement] = {}
         # A live log is still being written, so what it has is not judged yet.
-        self.judge = Judge(_without(self.policy, "settlement") if live else self.policy, registry)
+        self.judge = Judge(self.policy.without("settlement") if live else self.policy, registry)
         self._log = log
         self._reexecuted = reexecuted or {}
         self._disclosures = disclosures
@@ -210,7 +172,7 @@ class Auditor:
         self._settle(2**63, final=True)
         if not self._catch_up:  # else whoever asks the stages reports what nobody has
             for chain in self.sessions.sessions.values():
-                self._report_all(_lost(chain, chain.gaps))
+                self._report_all(lost(chain, chain.gaps))
         if self._log is not None:
             self._report_all(self._log.finish(self.sessions, self._is_signed))
 
@@ -342,7 +304,7 @@ class Auditor:
             if self._catch_up:
                 self.forgotten.append(gone)
             else:
-                self._report_all(_lost(gone.chain, gone.gaps))
+                self._report_all(lost(gone.chain, gone.gaps))
 
     def _note_lateness(self, received_ns: int, late_ns: int) -> None:
         """Note how long ago an attestation was signed when it arrived.
@@ -461,26 +423,3 @@ class Auditor:
     def _report_all(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             self.report(finding)
-
-
-def _without(policy: Policy, axis: str) -> Policy:
-    """Return a policy that demands nothing on one axis."""
-
-    def rest(levels: Mapping[str, str]) -> dict[str, str]:
-        return {name: level for name, level in levels.items() if name != axis}
-
-    stages = {name: replace(demands, levels=rest(demands.levels)) for name, demands in policy.stages.items()}
-    return replace(policy, stages=stages, decision_levels=rest(policy.decision_levels))
-
-
-def _lost(chain: SessionChain, gaps: Iterable[Gap]) -> Iterator[Finding]:
-    for gap in gaps:
-        which = f"sequence {gap.first}" if gap.size == 1 else f"sequences {gap.first} to {gap.last}"
-        yield Finding(
-            "attestation_lost",
-            f"stage {chain.statement.stage}: {which} of a session ({gap.size}) were signed and are not in the "
-            "recording: dropped on the way, or held back",
-            topic=chain.first.topic,
-            sequence=gap.first,
-            stage=chain.statement.stage,
-        )

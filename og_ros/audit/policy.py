@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,6 +110,15 @@ class Policy:
     def allowed_loss(self, topic: str) -> float:
         """Return the share of records that a topic may miss."""
         return self.topic_loss.get(topic, self.max_loss)
+
+    def without(self, axis: str) -> Policy:
+        """Return a policy that demands nothing on one axis, and the rest as this one does."""
+
+        def rest(levels: Mapping[str, str]) -> dict[str, str]:
+            return {name: level for name, level in levels.items() if name != axis}
+
+        stages = {name: replace(demands, levels=rest(demands.levels)) for name, demands in self.stages.items()}
+        return replace(self, stages=stages, decision_levels=rest(self.decision_levels))
 
     @property
     def required_stages(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -212,6 +212,20 @@ def joined_late(first: Inference) -> Finding:
         f"stage {first.stage}: the first attestation of the session that was recorded has sequence {first.sequence}; "
         "the ones before it cannot be checked",
     )
+
+
+def lost(chain: SessionChain, gaps: Iterable[Gap]) -> Iterator[Finding]:
+    """Yield what there is to say of gaps for which nobody was asked."""
+    for gap in gaps:
+        which = f"sequence {gap.first}" if gap.size == 1 else f"sequences {gap.first} to {gap.last}"
+        yield Finding(
+            "attestation_lost",
+            f"stage {chain.statement.stage}: {which} of a session ({gap.size}) were signed and are not in the "
+            "recording: dropped on the way, or held back",
+            topic=chain.first.topic,
+            sequence=gap.first,
+            stage=chain.statement.stage,
+        )
 
 
 def _continuity(chain: SessionChain, inference: Inference) -> Iterator[Finding]:
