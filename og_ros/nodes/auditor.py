@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import queue
-import statistics
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -34,8 +31,9 @@ from og_ros.audit.policy import Policy, load_policy
 from og_ros.audit.records import Inference, Message, Record
 from og_ros.errors import ConfigError, LogError, OgError
 from og_ros.log import Ledger
-from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding, StageStatus
+from og_ros.msg import Attestation, ChainStatus, Checkpoint, Finding
 from og_ros.nodes.arrival_clock import ArrivalClock
+from og_ros.nodes.auditor_messages import LiveStage, diagnostics, finding_message, median, stage_status, wall_time
 from og_ros.nodes.catching_up import CatchingUp
 from og_ros.nodes.evidence_desk import EvidenceDesk
 from og_ros.nodes.faults import Faults
@@ -83,18 +81,6 @@ _BOUNDS: Final = {
     "checkpoint_period": (0.1, 3600.0),
     "log_backlog_mb": (0.001, 10_000.0),
 }
-
-
-@dataclass
-class _Stage:
-    """Live figures of one stage since the last status."""
-
-    topic: str
-    newest: Inference
-    total: int = 0
-    violations: int = 0
-    period: int = 0
-    durations_ms: list[float] = field(default_factory=list)
 
 
 class _Watch(Observer):
@@ -170,7 +156,7 @@ class AuditorNode(Node):
         appraiser = Appraiser(self._policy.evidence, self._registry)
         self._desk = EvidenceDesk(self, appraiser, self._queue.put, Faults(self.get_logger()).report)
         self._lock = threading.Lock()
-        self._stages: dict[str, _Stage] = {}
+        self._stages: dict[str, LiveStage] = {}
         self._recent: deque[Finding] = deque(maxlen=RECENT_FINDINGS)
         self._latencies_ms: deque[float] = deque(maxlen=1000)
         self._unlinked_at = self._logged_at = -math.inf
@@ -384,7 +370,7 @@ class AuditorNode(Node):
             return
         root = np.frombuffer(ledger.root(), np.uint8)
         self._checkpoints.publish(
-            Checkpoint(stamp=_wall_time(), origin=ledger.origin, size=ledger.size, root=root, note=note)
+            Checkpoint(stamp=wall_time(), origin=ledger.origin, size=ledger.size, root=root, note=note)
         )
 
     def take_inference(self, inference: Inference) -> None:
@@ -396,7 +382,7 @@ class AuditorNode(Node):
             if stage is None:
                 if inference.signed is False and len(self._stages) >= MAX_CLAIMED_STAGES:
                     return
-                stage = self._stages[inference.stage] = _Stage(inference.topic, inference)
+                stage = self._stages[inference.stage] = LiveStage(inference.topic, inference)
             if inference.signed is False:
                 return
             stage.newest, stage.topic = inference, inference.topic
@@ -413,16 +399,7 @@ class AuditorNode(Node):
 
     def take_finding(self, finding: FoundThing) -> None:
         """Publish a finding."""
-        message = Finding(
-            stamp=_wall_time(),
-            kind=finding.kind,
-            severity=int(finding.severity),
-            stage=finding.stage,
-            topic=finding.topic,
-            has_sequence=finding.sequence is not None,
-            sequence=finding.sequence or 0,
-            message=finding.message[:1024],
-        )
+        message = finding_message(finding)
         with self._lock:
             self._recent.appendleft(message)
             if finding.stage in self._stages:
@@ -440,17 +417,17 @@ class AuditorNode(Node):
         elapsed, self._last_status = max(now - self._last_status, 1e-3), now
         status = self._status(elapsed)
         self._statuses.publish(status)
-        self._diagnostics.publish(_diagnostics(status, self._log, self.get_namespace().strip("/")))
+        self._diagnostics.publish(diagnostics(status, self._log, self.get_namespace().strip("/")))
 
     def _status(self, elapsed: float) -> ChainStatus:
         auditor = self._auditor
         with self._lock:
             # Those that sign come first: made-up names take nobody's place in a message of 64.
             ordered = sorted(self._stages.items(), key=lambda item: (not item[1].total, item[0]))
-            stages = [_stage_status(name, stage, elapsed) for name, stage in ordered]
+            stages = [stage_status(name, stage, elapsed) for name, stage in ordered]
             recent = list(self._recent)
         return ChainStatus(
-            stamp=_wall_time(),
+            stamp=wall_time(),
             state=self._state(),
             robot=self._robot,
             attestations=auditor.tally.attestations,
@@ -458,7 +435,7 @@ class AuditorNode(Node):
             linked=auditor.tally.linked,
             violations=auditor.findings.violations,
             warnings=auditor.findings.warnings,
-            chain_latency_ms=_median(self._latencies_ms),
+            chain_latency_ms=median(self._latencies_ms),
             log_size=self._log.size if self._log is not None else 0,
             log_root=np.frombuffer(self._log.root if self._log is not None else bytes(32), np.uint8),
             stages=stages[:64],
@@ -482,67 +459,6 @@ class AuditorNode(Node):
 
     def _number(self, name: str) -> float:
         return float(self.get_parameter(name).value)
-
-
-def _stage_status(name: str, stage: _Stage, elapsed: float) -> StageStatus:
-    statement = stage.newest.attestation.statement
-    status = StageStatus(
-        stage=name,
-        attestation_topic=stage.topic,
-        model=f"{statement.model.name} {statement.model.version}".strip(),
-        key_id=np.frombuffer(statement.key_id, np.uint8),
-        session=np.frombuffer(statement.session, np.uint8),
-        sequence=statement.sequence,
-        attestations=stage.total,
-        violations=stage.violations,
-        rate=stage.period / elapsed,
-        latency_ms=_median(stage.durations_ms),
-    )
-    stage.period, stage.durations_ms = 0, []
-    return status
-
-
-def _diagnostics(status: ChainStatus, log: LogWriter | None, namespace: str) -> DiagnosticArray:
-    level, text = {
-        ChainStatus.NO_DATA: (DiagnosticStatus.STALE, "no attestation has arrived yet"),
-        ChainStatus.HOLDS: (DiagnosticStatus.OK, "the decision chain holds"),
-        ChainStatus.DEGRADED: (DiagnosticStatus.WARN, "some decisions could not be linked to sensor data"),
-        ChainStatus.VIOLATED: (DiagnosticStatus.ERROR, "the decision chain is violated"),
-    }[status.state]
-    if log is not None and log.failed and level == DiagnosticStatus.WARN:
-        text = f"the log cannot be written: {log.failed}"
-    if status.recent and status.state == ChainStatus.VIOLATED:
-        text = f"{text}: {status.recent[0].kind}: {status.recent[0].message}"
-    values = {
-        "attestations": status.attestations,
-        "decisions": status.decisions,
-        "linked": status.linked,
-        "violations": status.violations,
-        "warnings": status.warnings,
-        "chain latency (ms)": f"{status.chain_latency_ms:.1f}",
-        "log size": status.log_size,
-        "waiting for the log": log.waiting if log is not None else 0,
-        "without room, to be asked for": log.deferred if log is not None else 0,
-    }
-    entry = DiagnosticStatus(
-        level=level,
-        name=f"{namespace}/og_ros: decision chain".lstrip("/"),  # robots share /diagnostics, which goes by this name
-        message=text,
-        hardware_id=status.robot,
-        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-    )
-    array = DiagnosticArray(status=[entry])
-    array.header.stamp = status.stamp
-    return array
-
-
-def _median(values: Sequence[float] | deque[float]) -> float:
-    return float(statistics.median(values)) if values else math.nan
-
-
-def _wall_time() -> Time:
-    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
-    return Time(sec=seconds, nanosec=nanoseconds)
 
 
 def main(args: Sequence[str] | None = None) -> int:
