@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faulty_audits import die_if_killer, wait_on_the_victim
@@ -320,6 +321,17 @@ def test_the_embedded_cluster(fleet: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     again = audit_fleet([fleet], engine="local", resume=tmp_path / "state")
     assert [one.recording.parent.name for one in again.audited if not one.reused] == ["killer"]
     assert again.verdict is Verdict.HOLDS
+
+
+@pytest.mark.parametrize("state", ["running", "connecting", "closed"])
+def test_a_task_that_dask_gave_up_is_tried_again_unless_the_scheduler_is_lost(state: str) -> None:
+    pytest.importorskip("distributed", reason="dask.distributed (the extra fleet) is not installed")
+    client, future = SimpleNamespace(status=state), SimpleNamespace(status="cancelled")
+    if state == "running":
+        assert on_dask._outcome(client, None, future) is None
+    else:
+        with pytest.raises(ConfigError, match="scheduler was lost"):
+            on_dask._outcome(client, None, future)
 
 
 class Cluster:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from domains import claim_domain
 
-from .conftest import Environment, run
+from .conftest import WITH_MESSAGES, Environment, run
 
 CHECK = """
 from ament_index_python import get_package_share_directory
@@ -25,7 +25,7 @@ def colcon(environment: Environment, workspace: Path, sources: Path, *options: s
     program = "import os, sys; os.chdir(sys.argv.pop(1)); from colcon_core.command import main; sys.exit(main())"
     base = ("build", "--base-paths", str(sources), "--event-handlers", "console_direct+")
     tools = f"{environment.prefix / 'bin'}:{os.environ['PATH']}"
-    environment.run("-c", program, str(workspace), *base, *options, PATH=tools, OG_ROS_WITH_MSGS="1")
+    environment.run("-c", program, str(workspace), *base, *options, PATH=tools, **WITH_MESSAGES)
 
 
 def sourced(environment: Environment, workspace: Path, command: str) -> str:

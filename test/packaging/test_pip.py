@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from domains import claim_domain
 
-from .conftest import Environment, run
+from .conftest import WITH_MESSAGES, Environment, run
 from .test_cpp import build_and_verify
 
 CONSUMER = Path(__file__).parent / "cpp_consumer"
@@ -56,7 +56,7 @@ print("imported", len([name for name in sys.modules if name.startswith("og_ros."
 
 @pytest.fixture(scope="module")
 def installed(sources: Path, ros_environment: Environment) -> Environment:
-    ros_environment.install(sources, "--no-build-isolation", OG_ROS_WITH_MSGS="1")
+    ros_environment.install(sources, "--no-build-isolation", **WITH_MESSAGES)
     return ros_environment
 
 

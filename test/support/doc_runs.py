@@ -107,8 +107,8 @@ class PageRun:
             return
         if program in NEEDED and not shutil.which(program, path=self.environment["PATH"]):
             self.missing = f"the program {program}"
-        if text.startswith(f"{DEMO} --attack "):
-            text += " --seconds 3"
+        if text.startswith(f"{DEMO} --") and "--seconds" not in text and "--attack list" not in text:
+            text += " --seconds 5"  # the page's reader sees it drive for longer
         self._add_step(command, text)
 
     def _add_step(self, command: Command, text: str) -> None:

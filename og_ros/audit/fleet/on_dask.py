@@ -79,12 +79,12 @@ def _run(client: Any, tasks: Sequence[Task], no_workers_s: float) -> Iterator[tu
             except queue.Empty:
                 continue
             task = running.pop(future)
-            yield task, _outcome(task, future)
+            yield task, _outcome(client, task, future)
     finally:
         client.cancel(list(running))
 
 
-def _outcome(task: Task, future: Any) -> Outcome | None:
+def _outcome(client: Any, task: Task, future: Any) -> Outcome | None:
     import distributed
 
     if future.status == "finished":
@@ -97,6 +97,8 @@ def _outcome(task: Task, future: Any) -> Outcome | None:
         if isinstance(error, distributed.KilledWorker):
             return None
         return failed(task, f"its dask worker failed: {type(error).__name__}: {error}"[:2000])
+    if client.status == "running":  # given up, as when its worker died for another's sake: it is tried again, alone
+        return None
     raise ConfigError("the dask scheduler was lost: start it, then again")
 
 
