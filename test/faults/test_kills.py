@@ -132,7 +132,8 @@ def test_stage_killed_and_restarted(peer: Peer, tmp_path: Path) -> None:
     tails = [[index for index in unsigned if begin <= index < end] for begin, end in pairwise([0, *ends])]
     for tail, end in zip(tails, ends, strict=True):
         assert tail == list(range(end - len(tail), end)), "an output in the middle of a session has no attestation"
-        assert len(tail) <= LAG_MS * RATE / 1000 + 1, "signatures lagged further behind than they may"
+        # Inputs that waited while the stage did not get to run are worked off faster than they came.
+        assert len(tail) <= 2 * LAG_MS * RATE / 1000, "signatures lagged further behind than they may"
     violations = findings.violations()
     assert all(text.startswith("output_not_attested: ") for text in violations)
     assert len(violations) <= len(unsigned), violations
