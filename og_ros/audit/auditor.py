@@ -295,6 +295,8 @@ class Auditor:
 
     def _forget(self) -> None:
         """Forget what is kept beside the sessions that are not followed any more."""
+        if not self.sessions.forgotten:
+            return
         forgotten, self.sessions.forgotten = self.sessions.forgotten, []
         for gone in forgotten:
             if gone.ended:

@@ -14,7 +14,7 @@ from og_ros.attest import Attestation, Statement
 from og_ros.attest.statement import SESSION_SIZE
 from og_ros.audit.findings import Finding
 from og_ros.audit.records import SessionKey
-from og_ros.audit.sessions import Forgotten, SessionChain, joined_late
+from og_ros.audit.sessions import KNOWN_AGAIN, Forgotten, SessionChain, joined_late
 from og_ros.log.journal import KeptSession
 
 NO_SESSION: Final = bytes(SESSION_SIZE)
@@ -23,8 +23,6 @@ SMALLER: Final = (0, 32, 8, 1)
 Range = tuple[int, int]
 # A node's answer names at most so many sessions; more are not read.
 MAX_SESSIONS: Final = 1024
-# Of so many sessions that are not followed any more it is known that nobody asks for them.
-_MAX_ENDED: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -223,7 +221,7 @@ class CatchUp:
         self._tell_late(gone.chain)
         self._late_told.discard((gone.chain.statement.key_id, session))
         self._ended[session] = None
-        if len(self._ended) > _MAX_ENDED:
+        if len(self._ended) > KNOWN_AGAIN:
             del self._ended[next(iter(self._ended))]
 
     def findings(self) -> list[Finding]:

@@ -19,9 +19,9 @@ WINDOW: Final = 8192
 LIVE_OF_A_KEY: Final = 32
 LIVE_SESSIONS: Final = 2048
 LIVE_GAPS: Final = 4096
-# Gaps are forgotten so many at once, and of so many forgotten sessions it is known how far they went.
+# Gaps are forgotten so many at once, and so many forgotten sessions are known again.
 _GAPS_AT_ONCE: Final = 256
-_ENDED: Final = 10_000
+KNOWN_AGAIN: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -104,6 +104,15 @@ class SessionChain:
                 return True
         return False
 
+    def forget_gaps(self, keep: int) -> tuple[Gap, ...]:
+        """Forget all but the newest gaps, and return those.
+
+        A number in a forgotten gap counts as seen: what comes for it later is a replay.
+        """
+        forgotten = tuple(self.gaps[:-keep])
+        del self.gaps[:-keep]
+        return forgotten
+
     def _open(self, at: int, before: Inference, after: Inference) -> None:
         if before.sequence + 1 < after.sequence:
             gap = Gap(before.sequence + 1, after.sequence - 1)
@@ -154,6 +163,10 @@ class SessionChecker:
         """Return what has been seen of a statement's session."""
         return self.sessions.get((statement.key_id, statement.session))
 
+    def oldest(self, among: Iterable[SessionKey]) -> SessionKey:
+        """Return the session that was heard of longest ago."""
+        return min(among, key=lambda key: self.sessions[key].newest.received_ns)
+
     def replayed(self, inference: Inference) -> bool:
         """Return whether the very attestation was seen, or one of its sequence so long ago that nobody can tell."""
         statement = inference.attestation.statement
@@ -171,22 +184,19 @@ class SessionChecker:
         if chain is None:
             key = (statement.key_id, statement.session)
             chain = self.sessions[key] = SessionChain(inference, inference)
-            known = self._ended.pop(key, None) is not None
+            forgotten = self._ended.pop(key, None) is not None  # then what came before was checked
             self._forget_sessions(key)
-            if known:
-                pass  # it was forgotten in between
-            elif statement.sequence > 0 and self._catch_up:
-                chain.begin = Gap(0, statement.sequence - 1)
-            elif statement.sequence > 0:
-                yield joined_late(inference)
+            if statement.sequence > 0 and not forgotten:
+                if self._catch_up:
+                    chain.begin = Gap(0, statement.sequence - 1)
+                else:
+                    yield joined_late(inference)
         else:
             yield from _continuity(chain, inference)
         yield from _neighbours(chain, inference)
         chain.take(inference)
         if self._live and len(chain.gaps) > LIVE_GAPS + _GAPS_AT_ONCE:
-            self.forgotten.append(Forgotten(chain, tuple(chain.gaps[:-LIVE_GAPS]), ended=False))
-            # A number in a forgotten gap counts as seen: what comes for it later is a replay.
-            del chain.gaps[:-LIVE_GAPS]
+            self.forgotten.append(Forgotten(chain, chain.forget_gaps(LIVE_GAPS), ended=False))
 
     def _forget_sessions(self, new: SessionKey) -> None:
         """Forget the sessions that were heard of longest ago, where a new one makes them too many."""
@@ -197,11 +207,11 @@ class SessionChecker:
                 others = of_key
             elif len(others) < LIVE_SESSIONS:
                 return
-            oldest = min(others, key=lambda key: self.sessions[key].newest.received_ns)
+            oldest = self.oldest(others)
             chain = self.sessions.pop(oldest)
             self.forgotten.append(Forgotten(chain, tuple(chain.gaps), ended=True))
             self._ended[oldest] = chain.newest.sequence
-            if len(self._ended) > _ENDED:
+            if len(self._ended) > KNOWN_AGAIN:
                 del self._ended[next(iter(self._ended))]
 
 

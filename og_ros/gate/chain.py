@@ -309,12 +309,10 @@ class Evidence:
             self.counts["attestation_lost"] += missing
             message = f"stage {statement.stage}: {missing} attestations before it are missing"
             link.notes.append(Reason("attestation_lost", message))
-        # A number in a forgotten gap counts as seen: what comes for it later is refused as a replay.
-        del chain.gaps[:-_MAX_GAPS]
+        chain.forget_gaps(_MAX_GAPS)
         sessions = self._sessions.sessions
         if len(sessions) > _MAX_SESSIONS:
-            oldest = min(sessions, key=lambda key: sessions[key].newest.received_ns)
-            del sessions[oldest]
+            del sessions[self._sessions.oldest(sessions)]
 
     def _condemn(self, link: Link) -> None:
         """Refuse a forked session from the fork on: whoever holds its key tells two stories."""

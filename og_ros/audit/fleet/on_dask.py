@@ -28,7 +28,8 @@ def audit_all(
 
     `address` is "host:port" or a URL of a scheduler, or empty for an embedded cluster of `workers` processes. Workers
     read recordings, registry and ledger by the same paths, and must have this very version of og_ros. A recording
-    that killed its workers (dask: `allowed-failures`) is tried once more, alone, when all others are done.
+    that killed its workers (dask: `allowed-failures`), or that dask cancelled, is tried once more, alone, when all
+    others are done.
     Raises ConfigError when dask is not installed, or when there is no scheduler or no worker.
     """
     with _client(address, workers) as client:
@@ -41,7 +42,9 @@ def audit_all(
                 yield task, outcome
         for task in doubtful:
             for _, outcome in _run(client, [task], no_workers_s):
-                yield task, outcome or failed(task, "its audit killed every worker it ran on, also when it ran alone")
+                yield task, outcome or failed(
+                    task, "its audit killed every worker it ran on, or dask cancelled it, also when it ran alone"
+                )
 
 
 def _check_versions(client: Any) -> None:
@@ -54,7 +57,7 @@ def _check_versions(client: Any) -> None:
 
 
 def _run(client: Any, tasks: Sequence[Task], no_workers_s: float) -> Iterator[tuple[Task, Outcome | None]]:
-    """Run tasks, as many at a time as there are worker threads; None is the outcome of one that killed its workers.
+    """Run tasks, as many at a time as there are worker threads; one that killed its workers or was cancelled has None.
 
     No more are handed out, since dask suspects every task that waits on a worker when that worker dies.
     """
@@ -97,7 +100,7 @@ def _outcome(client: Any, task: Task, future: Any) -> Outcome | None:
         if isinstance(error, distributed.KilledWorker):
             return None
         return failed(task, f"its dask worker failed: {type(error).__name__}: {error}"[:2000])
-    if client.status == "running":  # given up, as when its worker died for another's sake: it is tried again, alone
+    if client.status == "running":  # dask cancelled it, and is there: it is tried again, alone
         return None
     raise ConfigError("the dask scheduler was lost: start it, then again")
 
